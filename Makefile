@@ -1,0 +1,42 @@
+# Every target sets up what it needs; a second run is quick.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: setup demo test lint lock docs clean
+
+setup: $(STAMP)
+
+# The locked libraries by hash, then the package itself, built by the locked hatchling.
+$(STAMP): requirements/dev.txt pyproject.toml
+	$(PYTHON) scripts/check_python.py
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+# The main job on the bundled call with the embedded engine: the answer on stdout, the rest on stderr.
+demo: setup
+	@ENGINE=embedded $(BIN)/voxtral-serverless transcribe examples/call.ogg --job examples/call.json
+	@echo "Next: this was the embedded self-test engine. For the real one (Voxtral and pyannote), see README.md, 'The real engine'." >&2
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python scripts/configuration_docs.py --check
+
+# Needs uv (pip install uv); no index address may end up in a lock.
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--extra embedded --extra dev pyproject.toml --output-file requirements/dev.txt
+
+docs: setup
+	$(BIN)/python scripts/configuration_docs.py
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,11 @@
+"""Say in words what a machine lacks before `make setup` fails on it. Runs on any Python 3."""
+
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036
+    sys.exit("Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 …")
+try:
+    import ensurepip  # noqa: F401
+    import venv  # noqa: F401
+except ImportError:
+    sys.exit("Python's venv module is missing; on Debian and Ubuntu: apt-get install python3-venv")

@@ -1,0 +1,256 @@
+"""The jailed decoder: a script of its own that reads a media file on standard input and writes 16 kHz PCM.
+
+`decode` starts it as `python -I _decoder.py REQUEST` in an empty folder with an empty environment. It answers
+with JSON lines on standard output: `header`, `progress` while it works, then `done` or `error`.
+
+Covered: formats and codecs by allow-list (no playlist, no network protocol, no device), limits counted while
+decoding (duration, channels, sample rate, bytes written), memory, processor time, open files, no new
+privileges, death with the parent. Not covered: system calls as such (no seccomp), time stamps inside the file:
+samples follow each other without the gaps that a container may announce.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import resource
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import av
+from av.audio.fifo import AudioFifo
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+
+FORMATS = "wav,w64,mp3,ogg,flac,mov,matroska,webm,aac,amr,amrnb,amrwb,gsm,au,caf,aiff,asf"
+CODECS = (
+    "pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,"
+    "pcm_f64be,pcm_mulaw,pcm_alaw,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,adpcm_g726,adpcm_g722,gsm,gsm_ms,"
+    "mp3,mp3float,mp2,mp2float,vorbis,opus,libopus,flac,alac,aac,aac_fixed,amrnb,amrwb,wmav1,wmav2,wmapro,wmavoice"
+)
+SAMPLE_RATES = range(4_000, 192_001)
+CHANNELS = range(1, 9)
+OUTPUT_RATE = 16_000
+GROUP_SAMPLES = 65_536
+"""Input samples handed to the resampler at once: frame by frame costs twice the processor time."""
+ESTIMATED = {"mp3": 1.2, "aac": 2.0}
+"""Formats whose header may only estimate the duration, and how far off it may be."""
+
+
+class Refused(Exception):
+    """The file cannot be decoded: a code of `voxtral_serverless.errors`, or `damaged`, and a figure for the text."""
+
+    def __init__(self, code: str, figure: float = 0) -> None:
+        super().__init__(code)
+        self.code = code
+        self.figure = figure
+
+
+@dataclass
+class Damage:
+    """What was wrong in the file and could be skipped."""
+
+    packets: int = 0
+    cut: bool = False
+
+
+def tell(event: str, **fields: Any) -> None:
+    """One line to the parent; a parent that is gone ends this process."""
+    sys.stdout.write(json.dumps({"event": event, **fields}) + "\n")
+    sys.stdout.flush()
+
+
+def jail(max_duration_s: float) -> None:
+    """Give up what decoding does not need. Called after the imports, which need more."""
+    file_bytes = int((max_duration_s + 60) * OUTPUT_RATE * 2)
+    processor_s = 60 + int(max_duration_s / 120)
+    for limit, value in (
+        (resource.RLIMIT_AS, 1 << 30),
+        (resource.RLIMIT_FSIZE, file_bytes),
+        (resource.RLIMIT_CPU, processor_s),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_NOFILE, 32),
+        (resource.RLIMIT_NPROC, 0),
+    ):
+        resource.setrlimit(limit, (value, value))
+    if sys.platform == "linux":
+        die_with_parent()
+
+
+def die_with_parent() -> None:
+    """Ask Linux for a kill when the parent ends, and for no new privileges (prctl(2))."""
+    import ctypes
+
+    set_parent_death_signal, set_no_new_privileges = 1, 38
+    prctl = ctypes.CDLL(None).prctl
+    prctl(set_parent_death_signal, signal.SIGKILL, 0, 0, 0)
+    prctl(set_no_new_privileges, 1, 0, 0, 0)
+
+
+def open_audio() -> tuple[Any, Any]:
+    """The container on standard input and its first audio stream."""
+    options = {"format_whitelist": FORMATS, "codec_whitelist": CODECS, "protocol_whitelist": "file"}
+    try:
+        container = av.open(sys.stdin.buffer, mode="r", options=options, metadata_errors="ignore")
+    except (av.error.FFmpegError, ValueError) as error:
+        raise Refused("audio_unreadable") from error
+    if not container.streams.audio:
+        raise Refused("audio_missing")
+    stream = container.streams.audio[0]
+    if stream.codec_context is None or stream.codec_context.codec.name not in CODECS.split(","):
+        raise Refused("audio_unreadable")
+    stream.codec_context.thread_count = 1
+    return container, stream
+
+
+def check_header(container: Any, stream: Any, max_duration_s: float) -> float:
+    """The announced duration in seconds, 0 where there is none, after the first round of limits."""
+    if stream.codec_context.sample_rate not in SAMPLE_RATES:
+        raise Refused("audio_parameters", stream.codec_context.sample_rate)
+    if stream.codec_context.channels not in CHANNELS:
+        raise Refused("audio_parameters", stream.codec_context.channels)
+    duration_s = (container.duration or 0) / av.time_base
+    if duration_s > max_duration_s * ESTIMATED.get(container.format.name, 1.0):
+        raise Refused("audio_too_long", duration_s)
+    return float(duration_s)
+
+
+def decoded_frames(container: Any, stream: Any, damage: Damage) -> Iterator[AudioFrame]:
+    """The frames of the stream; packets that cannot be decoded are skipped and counted."""
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.error.FFmpegError:
+            damage.cut = True
+            return
+        if packet is None:
+            return
+        try:
+            yield from packet.decode()
+        except av.error.FFmpegError:
+            damage.packets += 1
+
+
+class PlaneWriter:
+    """Resamples frames to 16 kHz and writes the mix and, of a stereo stream, both channels."""
+
+    def __init__(self, descriptors: list[int], stereo: bool, max_duration_s: float) -> None:
+        self.files = [os.fdopen(descriptor, "wb", buffering=1 << 20) for descriptor in descriptors]
+        self.stereo = stereo
+        self.max_samples = int(max_duration_s * OUTPUT_RATE)
+        self.samples = 0
+        self._shape: tuple[str, str, int] | None = None
+
+    def write(self, frame: AudioFrame) -> None:
+        """Take one frame of any shape; one that differs from the last starts a new resampler."""
+        shape = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if shape != self._shape:
+            self.flush()
+            self._start(shape)
+        frame.pts = None
+        self._fifo.write(frame)
+        while group := self._fifo.read(GROUP_SAMPLES):
+            self._resample(group)
+
+    def flush(self) -> None:
+        """Write what the resampler still holds."""
+        if self._shape is None:
+            return
+        if rest := self._fifo.read(0, partial=True):
+            self._resample(rest)
+        self._resample(None)
+        for mixed in self._mixer.resample(None) if self.stereo else []:
+            self._put(0, mixed.planes[0], mixed.samples)
+        self._shape = None
+
+    def close(self) -> None:
+        """Flush and close all files."""
+        self.flush()
+        for file in self.files:
+            file.close()
+
+    def _start(self, shape: tuple[str, str, int]) -> None:
+        if shape[2] not in SAMPLE_RATES:
+            raise Refused("audio_parameters", shape[2])
+        self._shape = shape
+        self._fifo = AudioFifo()
+        self._resampler = AudioResampler("s16p", "stereo" if self.stereo else "mono", OUTPUT_RATE)
+        self._mixer = AudioResampler("s16", "mono", OUTPUT_RATE)
+
+    def _resample(self, group: AudioFrame | None) -> None:
+        if group is not None:
+            group.pts = None
+        for frame in self._resampler.resample(group):
+            self.samples += frame.samples
+            if self.samples > self.max_samples:
+                raise Refused("audio_too_long", self.samples / OUTPUT_RATE)
+            if not self.stereo:
+                self._put(0, frame.planes[0], frame.samples)
+                continue
+            self._put(1, frame.planes[0], frame.samples)
+            self._put(2, frame.planes[1], frame.samples)
+            frame.pts = None
+            for mixed in self._mixer.resample(frame):
+                self._put(0, mixed.planes[0], mixed.samples)
+
+    def _put(self, index: int, plane: Any, samples: int) -> None:
+        self.files[index].write(memoryview(plane)[: 2 * samples])
+
+
+def check_disk(descriptor: int, duration_s: float, planes: int) -> None:
+    """Refuse before the first byte where the announced duration does not fit on the disk."""
+    disk = os.fstatvfs(descriptor)
+    missing = duration_s * OUTPUT_RATE * 2 * planes - disk.f_bavail * disk.f_frsize
+    if missing > 0:
+        raise Refused("disk_full", missing / 1e6)
+
+
+def decode(outputs: list[int], max_duration_s: float) -> None:
+    """Decode standard input into `outputs`: the mix, then room for two planes."""
+    container, stream = open_audio()
+    announced_s = check_header(container, stream, max_duration_s)
+    stereo = stream.codec_context.channels == 2
+    check_disk(outputs[0], announced_s, 3 if stereo else 1)
+    tell("header", duration_s=announced_s, channels=stream.codec_context.channels,
+         sample_rate=stream.codec_context.sample_rate)  # fmt: skip
+    damage, writer, told = Damage(), PlaneWriter(outputs, stereo, max_duration_s), 0.0
+    for frame in decoded_frames(container, stream, damage):
+        writer.write(frame)
+        if writer.samples / OUTPUT_RATE >= told + 60:
+            told = writer.samples / OUTPUT_RATE
+            tell("progress", decoded_s=told)
+    writer.close()
+    finish(container.format.name, announced_s, writer.samples, damage)
+
+
+def finish(format_name: str, announced_s: float, samples: int, damage: Damage) -> None:
+    """The last line: how much was decoded, and whether the file seems to be cut or damaged."""
+    if not samples:
+        raise Refused("audio_unreadable" if damage.packets or damage.cut else "audio_empty")
+    missing_s = announced_s - samples / OUTPUT_RATE
+    short = format_name != "aac" and missing_s > max(0.5, 0.02 * announced_s)
+    tell("done", samples=samples, damaged=damage.packets, truncated=damage.cut or short)
+
+
+def main(request: str) -> None:
+    """Run one request: a JSON object with `outputs` (file descriptors) and `max_duration_s`."""
+    wanted = json.loads(request)
+    jail(wanted["max_duration_s"])
+    av.logging.set_level(None)
+    try:
+        decode(wanted["outputs"], wanted["max_duration_s"])
+    except Refused as refusal:
+        tell("error", code=refusal.code, figure=refusal.figure)
+    except MemoryError:
+        tell("error", code="audio_unreadable", figure=0)
+    except OSError as error:
+        tell("error", code="disk_full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "stage_failed", figure=0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

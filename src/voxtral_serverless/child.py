@@ -1,0 +1,95 @@
+"""A child process that speaks JSON lines, and never outlives the block that started it.
+
+Promises: the child has a process group of its own, which is killed when the block is left, however it is left
+(cancellation too). Leaves out: restarts and limits, which are the business of the child and of its caller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from voxtral_serverless.errors import StageFailed
+
+LINE_BYTES = 1 << 20
+"""Longest line that a child may write."""
+
+
+class Child:
+    """The parent's end of a running child."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+
+    async def send(self, message: Mapping[str, Any]) -> None:
+        """Write one line to the child's standard input.
+
+        Raises:
+            StageFailed: the child is gone.
+        """
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(json.dumps(message).encode() + b"\n")
+            await self.process.stdin.drain()
+        except ConnectionError as error:
+            raise StageFailed("a helper process died.") from error
+
+    async def receive(self) -> dict[str, Any] | None:
+        """The next line of the child, None where it has closed its output.
+
+        Raises:
+            StageFailed: the line is not a JSON object, or too long.
+        """
+        assert self.process.stdout is not None
+        try:
+            line = await self.process.stdout.readline()
+            message = json.loads(line) if line else None
+        except ValueError as error:
+            raise StageFailed("a helper process wrote something that is no answer.") from error
+        if message is not None and not isinstance(message, dict):
+            raise StageFailed("a helper process wrote something that is no answer.")
+        return message
+
+
+@asynccontextmanager
+async def running_child(
+    arguments: Sequence[str],
+    *,
+    folder: Path,
+    environment: Mapping[str, str],
+    stdin: IO[bytes] | None = None,
+    pass_fds: Sequence[int] = (),
+) -> AsyncIterator[Child]:
+    """Start `arguments` in `folder`; kill its whole group when the block is left.
+
+    Its standard input is the file `stdin`, or else a pipe for `Child.send`.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *arguments,
+        cwd=folder,
+        env=dict(environment),
+        stdin=stdin or asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        pass_fds=tuple(pass_fds),
+        start_new_session=True,
+        limit=LINE_BYTES,
+    )
+    try:
+        yield Child(process)
+    finally:
+        await _end(process)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    if process.stdin is not None:
+        process.stdin.close()
+    await asyncio.shield(process.wait())

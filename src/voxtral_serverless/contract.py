@@ -1,0 +1,260 @@
+"""What a job and its answer look like: the contract with the outside, in both directions.
+
+`JobInput` is the `input` of a job, `JobResult` its `output`. Pydantic lives here and in `settings`, at the
+edges; between the stages of the pipeline go the frozen dataclasses of each stage. Not here: how an answer is
+made (`pipeline`), how files are rendered (`formats`).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from voxtral_serverless.errors import InvalidJob, Notice
+
+Task = Literal["transcribe", "transcribe_diarized"]
+Channels = Literal["auto", "mix", "split"]
+FileFormat = Literal["srt", "vtt", "txt", "rttm"]
+Count = Annotated[int, Field(ge=1)]
+
+SentimentLabel = Literal["positif", "neutre", "négatif", "mixte"]
+Satisfaction = Literal["satisfait", "neutre", "insatisfait"]
+Emotion = Literal[
+    "satisfaction", "politesse", "gratitude", "joie", "soulagement", "enthousiasme", "confiance", "intérêt",
+    "surprise", "confusion", "inquiétude", "impatience", "frustration", "déception", "colère", "tristesse",
+]  # fmt: skip
+
+ENGLISH_LABELS: dict[str, str] = {
+    "positif": "positive", "neutre": "neutral", "négatif": "negative", "mixte": "mixed",
+    "satisfait": "satisfied", "insatisfait": "dissatisfied",
+    "satisfaction": "satisfaction", "politesse": "politeness", "gratitude": "gratitude", "joie": "joy",
+    "soulagement": "relief", "enthousiasme": "enthusiasm", "confiance": "trust", "intérêt": "interest",
+    "surprise": "surprise", "confusion": "confusion", "inquiétude": "worry", "impatience": "impatience",
+    "frustration": "frustration", "déception": "disappointment", "colère": "anger", "tristesse": "sadness",
+}  # fmt: skip
+"""The words of the sentiment with `LABEL_LANGUAGE=en`."""
+
+
+def _language(value: str) -> str:
+    """`FR`, `fr-FR` and `fr_CA` as `fr`; a ValueError where the first part is no ISO 639-1 code."""
+    import langcodes
+
+    code = value.replace("_", "-").partition("-")[0].lower()
+    if len(code) != 2 or not langcodes.tag_is_valid(code):
+        raise ValueError(f"{value!r} is not an ISO 639-1 language code such as 'fr' or 'en'")
+    return code
+
+
+def _web_address(value: str) -> str:
+    """The URL as it is; a ValueError where it is not one that can be fetched."""
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise ValueError("not a valid URL") from error
+    if parts.scheme not in ("http", "https") or not host:
+        raise ValueError("only http and https URLs are fetched, e.g. https://example.com/call.wav")
+    return value
+
+
+def _base64_text(value: str) -> str:
+    """The text without line breaks and `data:` head; a ValueError where it is not base64."""
+    body = "".join((value.partition(",")[2] if value.startswith("data:") else value).split())
+    try:
+        binascii.a2b_base64(body, strict_mode=True)
+    except binascii.Error as error:
+        raise ValueError("not valid base64") from error
+    return body
+
+
+Language = Annotated[str, AfterValidator(_language)]
+Options = TypeVar("Options", bound="JobOptions")
+
+
+class JobOptions(BaseModel):
+    """What is to be done with a recording: every field of a job but the recording itself."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+
+    task: Task = "transcribe_diarized"
+    """Whether speakers are told apart."""
+    language: Language | None = None
+    """Language spoken, ISO 639-1; detected where absent."""
+    summary: bool = False
+    """Ask for a summary."""
+    sentiment: bool = False
+    """Ask for the customer's sentiment."""
+    num_speakers: Count | None = None
+    """The number of speakers, where it is known: the most effective hint there is."""
+    min_speakers: Count | None = None
+    """The least number of speakers."""
+    max_speakers: Count | None = None
+    """The greatest number of speakers."""
+    channels: Channels = "auto"
+    """Stereo calls: `split` takes one party per channel, `mix` does not, `auto` decides."""
+    speaker_labels: Annotated[list[Annotated[str, Field(min_length=1, max_length=100)]], Field(max_length=100)] = Field(
+        default_factory=list
+    )
+    """Names for the speakers, in order of appearance (by channel where the call is split)."""
+    formats: list[FileFormat] = Field(default_factory=list)
+    """Files to render with the answer."""
+    output_language: Language | None = None
+    """Language of the summary; the language spoken where absent."""
+    sentiment_by_speaker: bool = False
+    """Ask for the sentiment of each speaker."""
+    word_timestamps: bool = False
+    """Ask for the time of each word."""
+    metadata: dict[str, JsonValue] | None = None
+    """Echoed back untouched."""
+
+
+class JobInput(JobOptions):
+    """The `input` of a job: exactly one recording, and what to do with it."""
+
+    audio_url: Annotated[str, AfterValidator(_web_address)] | None = None
+    """http(s) URL of the recording."""
+    audio_base64: Annotated[str, AfterValidator(_base64_text)] | None = None
+    """The recording itself, base64-coded; for small files."""
+
+    def inline_audio(self) -> bytes:
+        """The bytes of `audio_base64`."""
+        return base64.b64decode(self.audio_base64 or "")
+
+
+def parse_options(fields: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> JobOptions:
+    """The options of a job whose recording comes from elsewhere (a file on the command line, an upload).
+
+    Raises:
+        InvalidJob: naming all faults at once.
+    """
+    return _parse(JobOptions, {**(defaults or {}), **fields})
+
+
+def parse_job(job: object, defaults: Mapping[str, Any] | None = None) -> JobInput:
+    """The input of `job`, an object of the form `{"input": {…}}` as RunPod queues it, over `defaults`.
+
+    Raises:
+        InvalidJob: naming all faults at once.
+    """
+    return _parse(JobInput, {**(defaults or {}), **job_fields(job)})
+
+
+def job_fields(job: object) -> dict[str, Any]:
+    """The fields under `input` of a job, not yet checked.
+
+    Raises:
+        InvalidJob: where there is no object under `input`.
+    """
+    fields = job.get("input") if isinstance(job, Mapping) else None
+    if not isinstance(fields, Mapping):
+        raise InvalidJob('a job is an object with an object "input", e.g. {"input": {"audio_url": "https://…"}}.')
+    return {str(name): value for name, value in fields.items()}
+
+
+def _parse(model: type[Options], fields: Mapping[str, Any]) -> Options:
+    known = list(model.model_fields)
+    faults = [_unknown_field(name, known) for name in fields if name not in known]
+    faults += _contradictions(fields)
+    if model is JobInput:
+        faults += _recordings_given(fields)
+    try:
+        options = model.model_validate({name: value for name, value in fields.items() if name in known})
+    except ValidationError as error:
+        faults += [_fault(e["loc"], e["msg"], e["type"]) for e in error.errors(include_url=False)]
+    if faults:
+        raise InvalidJob("; ".join(faults) + ".")
+    return options
+
+
+def _contradictions(fields: Mapping[str, Any]) -> list[str]:
+    low, high, exact = (_count(fields, f"{which}_speakers") for which in ("min", "max", "num"))
+    if low and high and low > high:
+        return [f"min_speakers ({low}) is greater than max_speakers ({high})"]
+    if exact and ((low and exact < low) or (high and exact > high)):
+        return [f"num_speakers ({exact}) lies outside min_speakers and max_speakers"]
+    return []
+
+
+def _count(fields: Mapping[str, Any], name: str) -> int:
+    value = fields.get(name)
+    return value if isinstance(value, int) else 0
+
+
+def _recordings_given(fields: Mapping[str, Any]) -> list[str]:
+    given = [name for name in ("audio_url", "audio_base64") if fields.get(name) is not None]
+    if len(given) == 1:
+        return []
+    return [f"exactly one of audio_url and audio_base64 is needed, {'both are' if given else 'neither is'} given"]
+
+
+def _unknown_field(name: str, known: list[str]) -> str:
+    nearest = get_close_matches(name.lower(), known, n=1, cutoff=0.5)
+    hint = f"did you mean '{nearest[0]}'?" if nearest else f"known are {', '.join(known)}"
+    return f"unknown field {name[:60]!r}: {hint}"
+
+
+def _fault(location: tuple[int | str, ...], message: str, kind: str) -> str:
+    text = message.removeprefix("Value error, ") if kind == "value_error" else message[:1].lower() + message[1:]
+    return ": ".join([*([".".join(map(str, location))] if location else []), text])
+
+
+class _Answer(BaseModel):
+    """An answer holds the keys that were asked for: what is unset stays absent, what failed is null."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class Transcription(_Answer):
+    """One turn: who said what when. Times are seconds from the start of the file, two decimals."""
+
+    speaker: str | None = None
+    start: float
+    end: float
+    text: str | None
+    words: list[dict[str, JsonValue]] | None = None
+
+
+class Sentiment(_Answer):
+    """The customer's sentiment, in French labels, or in English ones with `LABEL_LANGUAGE=en`."""
+
+    sentiment: str
+    score: float = Field(ge=0, le=1)
+    emotions: list[str] = Field(max_length=5)
+    satisfaction_client: str | None
+
+
+class Meta(_Answer):
+    """What the worker adds about the answer: who made it, how long each stage took, what went wrong."""
+
+    version: str
+    engine: str
+    models: dict[str, str]
+    timings: dict[str, float]
+    warnings: list[Notice]
+    quality: dict[str, JsonValue]
+
+
+class JobResult(_Answer):
+    """The `output` of a job."""
+
+    task: Task
+    language: str | None
+    duration: float
+    transcriptions: list[Transcription]
+    text: str | None = None
+    summary: str | None = None
+    sentiment: Sentiment | None = None
+    sentiment_by_speaker: JsonValue = None
+    files: dict[FileFormat, str] | None = None
+    metadata: dict[str, JsonValue] | None = None
+    meta: Meta
+
+    def to_json(self) -> dict[str, Any]:
+        """The answer as plain JSON values, with the keys that were asked for and no others."""
+        return self.model_dump(mode="json", exclude_unset=True)

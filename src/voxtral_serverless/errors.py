@@ -1,0 +1,212 @@
+"""Every error that a caller can meet: one tree, one stable code each.
+
+    VoxtralError
+    ├── InputError                      the caller can mend it (exit status 2)
+    │   ├── InvalidJob                  invalid_input
+    │   ├── SourceNotFound              source_not_found
+    │   ├── SourceUnreadable            source_unreadable
+    │   ├── FetchError
+    │   │   ├── FetchRefused            fetch_refused
+    │   │   ├── FetchRejected           fetch_rejected
+    │   │   ├── FetchNotAudio           fetch_not_audio
+    │   │   ├── FetchTimeout            fetch_timeout         (a retry may help)
+    │   │   └── FetchFailed             fetch_failed          (a retry may help)
+    │   ├── AudioError
+    │   │   ├── AudioEmpty              audio_empty
+    │   │   ├── AudioUnreadable         audio_unreadable
+    │   │   ├── AudioMissing            audio_missing
+    │   │   ├── AudioParameters         audio_parameters
+    │   │   ├── AudioTooLong            audio_too_long
+    │   │   └── AudioTooLarge           audio_too_large
+    │   └── LanguageNotSupported        language_not_supported
+    └── ServiceError                    we, or the machine, are at fault (exit status 1)
+        ├── InvalidConfiguration        invalid_configuration
+        ├── EngineUnavailable           engine_unavailable
+        ├── StageFailed                 stage_failed          (a retry may help)
+        ├── DiskFull                    disk_full             (a retry may help)
+        └── InternalError               internal_error
+
+A message is a sentence for the caller that says what to do. It never holds a traceback, a path of the
+worker, a token or the query of a URL.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A warning of a job that went on: what is missing or doubtful in its answer, and why."""
+
+    code: str
+    message: str
+
+
+class VoxtralError(Exception):
+    """An error with a stable `code`, told to the caller as `code: message`."""
+
+    code: ClassVar[str]
+    retryable: ClassVar[bool] = False
+    exit_status: ClassVar[int] = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+    def notice(self) -> Notice:
+        """This error as a warning, where the job goes on without what failed."""
+        return Notice(self.code, self.message)
+
+
+class InputError(VoxtralError):
+    """The job or its recording is at fault."""
+
+    exit_status = 2
+
+
+class InvalidJob(InputError):
+    """The job does not follow the contract; the message lists every fault at once."""
+
+    code = "invalid_input"
+
+
+class SourceNotFound(InputError):
+    """The file named on the command line does not exist."""
+
+    code = "source_not_found"
+
+
+class SourceUnreadable(InputError):
+    """The file named on the command line is a folder, or may not be read."""
+
+    code = "source_unreadable"
+
+
+class FetchError(InputError):
+    """The recording could not be fetched."""
+
+
+class FetchRefused(FetchError):
+    """The URL leads to an address that this worker does not connect to."""
+
+    code = "fetch_refused"
+
+
+class FetchRejected(FetchError):
+    """The server answered, with a status that is final."""
+
+    code = "fetch_rejected"
+
+
+class FetchNotAudio(FetchError):
+    """The server answered with something that is no recording, a web page for one."""
+
+    code = "fetch_not_audio"
+
+
+class FetchTimeout(FetchError):
+    """The server did not deliver in time."""
+
+    code = "fetch_timeout"
+    retryable = True
+
+
+class FetchFailed(FetchError):
+    """The connection could not be made, or broke."""
+
+    code = "fetch_failed"
+    retryable = True
+
+
+class AudioError(InputError):
+    """The recording itself is at fault."""
+
+
+class AudioEmpty(AudioError):
+    """No byte, or no sample, is in it."""
+
+    code = "audio_empty"
+
+
+class AudioUnreadable(AudioError):
+    """It is not a recording in a format that we read, or too damaged to read."""
+
+    code = "audio_unreadable"
+
+
+class AudioMissing(AudioError):
+    """A media file without an audio stream."""
+
+    code = "audio_missing"
+
+
+class AudioParameters(AudioError):
+    """The sample rate or the number of channels is outside what speech is recorded with."""
+
+    code = "audio_parameters"
+
+
+class AudioTooLong(AudioError):
+    """It lasts longer than `MAX_DURATION_S`."""
+
+    code = "audio_too_long"
+
+
+class AudioTooLarge(AudioError):
+    """It has more bytes than `MAX_AUDIO_MB`."""
+
+    code = "audio_too_large"
+
+
+class LanguageNotSupported(InputError):
+    """The engine cannot transcribe, or read, the language of the job."""
+
+    code = "language_not_supported"
+
+
+class ServiceError(VoxtralError):
+    """The worker or its machine is at fault."""
+
+
+class InvalidConfiguration(ServiceError):
+    """A setting is wrong; the message names it."""
+
+    code = "invalid_configuration"
+
+
+class EngineUnavailable(ServiceError):
+    """The engine that was asked for is not there."""
+
+    code = "engine_unavailable"
+
+
+class StageFailed(ServiceError):
+    """A stage of the job died; the job goes on without it where it can."""
+
+    code = "stage_failed"
+    retryable = True
+
+
+class DiskFull(ServiceError):
+    """The temporary folder has no room for the recording."""
+
+    code = "disk_full"
+    retryable = True
+
+
+class InternalError(ServiceError):
+    """A defect of ours. The log has the details, the caller only this."""
+
+    code = "internal_error"
+
+
+def public_error(error: BaseException) -> VoxtralError:
+    """Whatever was raised, as an error that may be shown: our own as they are, the rest as `internal_error`."""
+    if isinstance(error, VoxtralError):
+        return error
+    return InternalError("the worker failed unexpectedly; its log has the details.")

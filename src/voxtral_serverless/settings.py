@@ -1,0 +1,115 @@
+"""Every setting of the worker, read once from the environment.
+
+A field's upper-case name is its variable. The text under a field is its documentation: `docs/configuration.md`
+is generated from it (`python scripts/configuration_docs.py`). Units are in the names.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, JsonValue, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+
+from voxtral_serverless.errors import InvalidConfiguration
+
+LabelLanguage = Literal["fr", "en"]
+
+
+class Settings(BaseSettings):
+    """The worker's settings. An empty variable counts as unset; an unknown one is not ours."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, env_ignore_empty=True, extra="ignore", use_attribute_docstrings=True, validate_default=True
+    )
+
+    hf_token: SecretStr | None = None
+    """Hugging Face token, for weights that need one."""
+
+    voxtral_model: str = "mistralai/Voxtral-Mini-3B-2507"
+    """The Voxtral to serve: `mistralai/Voxtral-Mini-3B-2507`, `mistralai/Voxtral-Small-24B-2507`, or a folder."""
+
+    vllm_port: int = Field(8000, ge=1, le=65535)
+    """Loopback port of the worker's vLLM. Where it is taken, vLLM moves to the next free one."""
+
+    max_duration_s: float = Field(9000, gt=0)
+    """Longest recording accepted, in seconds (9000 is two and a half hours)."""
+
+    engine: Literal["auto", "vllm", "embedded"] = "auto"
+    """Who transcribes and reads. `embedded` is the self-test engine: English only, on a CPU, without weights."""
+
+    diarizer: Literal["auto", "pyannote", "embedded", "none"] = "auto"
+    """Who tells the speakers apart; `auto` follows the engine."""
+
+    vllm_executable: str | None = None
+    """The `vllm` command, where it is not on the PATH."""
+
+    diarization_python: str | None = None
+    """The Python that has pyannote, where it is in an environment of its own."""
+
+    job_defaults: dict[str, JsonValue] = Field(default_factory=dict)
+    """JSON object merged under the input of every job, e.g. `{"language": "fr", "num_speakers": 2}`."""
+
+    label_language: LabelLanguage = "fr"
+    """Language of the sentiment's labels: `fr` or `en`. It does not change with the language of a call."""
+
+    vllm_base_url: str | None = None
+    """Use this OpenAI-compatible server of Voxtral instead of starting one."""
+
+    vllm_api_key: SecretStr | None = None
+    """Key for `VLLM_BASE_URL`."""
+
+    diarization_model: str = "pyannote/speaker-diarization-3.1"
+    """`pyannote/speaker-diarization-3.1`, `pyannote/speaker-diarization-community-1`, or a folder."""
+
+    max_concurrency: int = Field(4, ge=1)
+    """Jobs at once in one worker."""
+
+    max_audio_mb: float = Field(4096, gt=0)
+    """Largest recording accepted, in megabytes (10⁶ bytes), fetched or sent along."""
+
+    fetch_allow_private: bool = False
+    """Let `audio_url` reach private and loopback addresses and any port (tests, on-premises)."""
+
+    fetch_timeout_s: float = Field(1800, gt=0)
+    """Longest time for one download, from the first connection to the last byte."""
+
+    fetch_connect_timeout_s: float = Field(15, gt=0)
+    """Longest time to wait for a connection, and for the next bytes of a download."""
+
+    host: str = "127.0.0.1"
+    """Where the HTTP API listens."""
+
+    port: int = Field(8000, ge=0, le=65535)
+    """Port of the HTTP API."""
+
+    api_key: SecretStr | None = None
+    """Key that the HTTP API asks for; needed beyond loopback."""
+
+    allow_anonymous: bool = False
+    """Let the HTTP API answer beyond loopback without a key."""
+
+    data_dir: Path | None = None
+    """Where `serve` keeps its jobs and uploads; the platform's data folder where unset."""
+
+    @property
+    def max_audio_bytes(self) -> int:
+        """`max_audio_mb` in bytes."""
+        return int(self.max_audio_mb * 1_000_000)
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """The settings of this process: `overrides` first, then the environment, then the defaults.
+
+    Raises:
+        InvalidConfiguration: naming every variable that is wrong.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
+        raise InvalidConfiguration(f"{faults}. See docs/configuration.md.") from error
+    except SettingsError as error:
+        name = str(error).partition('field "')[2].partition('"')[0].upper() or "the environment"
+        raise InvalidConfiguration(f"{name}: not valid JSON. See docs/configuration.md.") from error
