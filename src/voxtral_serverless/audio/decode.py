@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from voxtral_serverless.errors import (
     StageFailed,
     VoxtralError,
 )
+from voxtral_serverless.reporting import Report
 
 DECODER = Path(__file__).with_name("_decoder.py")
 SILENCE_TIMEOUT_S = 60.0
@@ -36,11 +36,8 @@ UNREADABLE = (
     "e.g. sox -t ul -r 8000 -c 1 call.ulaw call.wav."
 )
 
-Report = Callable[[float, float], None]
-"""Called with how much is done, and of how much, in a stage's own unit."""
 
-
-async def decode(file: Path, folder: Path, max_duration_s: float, report: Report = lambda done, total: None) -> Recording:
+async def decode(file: Path, folder: Path, max_duration_s: float, report: Report) -> Recording:
     """Decode `file` into new files in `folder`; `report` hears seconds decoded of seconds announced.
 
     Raises:

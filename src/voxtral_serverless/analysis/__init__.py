@@ -1,0 +1,1 @@
+"""From utterances to a summary and the sentiment of the call."""

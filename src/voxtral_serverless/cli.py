@@ -1,0 +1,199 @@
+"""The command `voxtral-serverless`.
+
+The result alone goes to stdout; progress, warnings and errors (`code: message`) go to stderr. Exit status: 0
+done, 2 bad input, 1 our fault. Nothing heavy is imported before a command runs.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from voxtral_serverless import __version__
+from voxtral_serverless.errors import InvalidJob, SourceNotFound, SourceUnreadable, VoxtralError, public_error
+
+if TYPE_CHECKING:
+    from voxtral_serverless.audio.fetch import Source
+    from voxtral_serverless.contract import JobOptions, JobResult
+    from voxtral_serverless.services import Services
+
+log = logging.getLogger(__name__)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, rich_markup_mode="rich")
+
+OutputFormat = Literal["json", "txt", "srt", "vtt", "rttm"]
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"voxtral-serverless {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Who said what when, a summary, and the sentiment of a call, on your own machine."""
+
+
+@app.command()
+def transcribe(
+    source: Annotated[str | None, typer.Argument(help="A file, or an http(s) URL.", show_default=False)] = None,
+    *,
+    job: Annotated[
+        Path | None,
+        typer.Option(help='A job as JSON, {"input": {…}}; - reads stdin. SOURCE and the options below go before it.'),
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="transcribe_diarized (default) or transcribe.")] = None,
+    language: Annotated[str | None, typer.Option(help="Language spoken, e.g. fr.")] = None,
+    summary: Annotated[bool | None, typer.Option(help="Ask for a summary.")] = None,
+    sentiment: Annotated[bool | None, typer.Option(help="Ask for the customer's sentiment.")] = None,
+    num_speakers: Annotated[int | None, typer.Option(help="How many people speak, where known.")] = None,
+    min_speakers: Annotated[int | None, typer.Option(help="At least so many.")] = None,
+    max_speakers: Annotated[int | None, typer.Option(help="At most so many.")] = None,
+    channels: Annotated[str | None, typer.Option(help="Stereo calls: auto (default), mix or split.")] = None,
+    speaker_labels: Annotated[
+        list[str] | None, typer.Option("--speaker-label", help="A name for the next speaker; repeat it.")
+    ] = None,
+    formats: Annotated[
+        list[str] | None, typer.Option("--file", help="Also render srt, vtt, txt or rttm under `files`; repeat it.")
+    ] = None,
+    output_language: Annotated[str | None, typer.Option(help="Language of the summary.")] = None,
+    sentiment_by_speaker: Annotated[bool | None, typer.Option(help="Ask for each speaker's sentiment.")] = None,
+    word_timestamps: Annotated[bool | None, typer.Option(help="Ask for the time of each word.")] = None,
+    metadata: Annotated[str | None, typer.Option(help="A JSON object to be echoed back.")] = None,
+    engine: Annotated[str | None, typer.Option(help="auto, vllm or embedded; default: ENGINE.")] = None,
+    output_format: Annotated[OutputFormat, typer.Option("--format", help="What to print.")] = "json",
+    output: Annotated[Path | None, typer.Option(help="Write the result to this file.")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the log.")] = False,
+) -> None:
+    """Transcribe one recording and print the answer."""
+    given = {
+        "task": task, "language": language, "summary": summary, "sentiment": sentiment,
+        "num_speakers": num_speakers, "min_speakers": min_speakers, "max_speakers": max_speakers,
+        "channels": channels, "speaker_labels": speaker_labels or None, "formats": formats or None,
+        "output_language": output_language, "sentiment_by_speaker": sentiment_by_speaker,
+        "word_timestamps": word_timestamps, "metadata": _json_object(metadata),
+    }  # fmt: skip
+    from voxtral_serverless.log import set_up_logging
+
+    set_up_logging(logging.INFO if verbose else logging.WARNING)
+    try:
+        fields = _job_file(job) | {name: value for name, value in given.items() if value is not None}
+        result = _run(source, fields, engine, output_format)
+        _write(_rendered(result, output_format), output)
+    except VoxtralError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(error.exit_status) from None
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    except Exception as error:
+        log.exception("unexpected failure")
+        typer.echo(str(public_error(error)), err=True)
+        raise typer.Exit(1) from None
+
+
+def _json_object(text: str | None) -> Any:
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise typer.BadParameter("--metadata is not valid JSON.") from None
+
+
+def _job_file(path: Path | None) -> dict[str, Any]:
+    """The fields of the job in a file, or on stdin; none where no file is given."""
+    from voxtral_serverless.contract import job_fields
+
+    if path is None:
+        return {}
+    try:
+        text = sys.stdin.read() if str(path) == "-" else path.read_text("utf-8")
+        return job_fields(json.loads(text))
+    except FileNotFoundError as error:
+        raise SourceNotFound(f"there is no job file {str(path)!r}.") from error
+    except OSError as error:
+        raise SourceUnreadable(f"the job file {str(path)!r} may not be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise InvalidJob(f"the job file {str(path)!r} is not valid JSON.") from error
+
+
+def _run(source: str | None, fields: dict[str, Any], engine: str | None, output_format: OutputFormat) -> JobResult:
+    from voxtral_serverless.services import build_services
+    from voxtral_serverless.settings import load_settings
+    from voxtral_serverless.workspace import sweep_leftovers
+
+    settings = load_settings(**({"engine": engine} if engine else {}))
+    if output_format != "json":
+        fields = {**fields, "formats": [*(fields.get("formats") or []), output_format]}
+    options, where = _job(source, fields, settings.job_defaults)
+    sweep_leftovers()
+    return _process(options, where, build_services(settings))
+
+
+def _job(source: str | None, fields: dict[str, Any], defaults: dict[str, Any]) -> tuple[JobOptions, Source]:
+    """The job, and where its recording is: SOURCE, where given, takes the place of the job's own."""
+    from voxtral_serverless.audio.fetch import LocalAudio
+    from voxtral_serverless.contract import parse_job, parse_options
+    from voxtral_serverless.pipeline import source_of
+
+    if source is None and not {"audio_url", "audio_base64"} & fields.keys():
+        raise InvalidJob("no recording is given: name a file or a URL, or a job that has one (--job).")
+    rest = {name: value for name, value in fields.items() if source is None or not name.startswith("audio_")}
+    if source is None or source.startswith(("http://", "https://")):
+        parsed = parse_job({"input": rest | ({"audio_url": source} if source else {})}, defaults)
+        return parsed, source_of(parsed)
+    return parse_options(rest, defaults), LocalAudio(Path(source))
+
+
+def _process(options: JobOptions, where: Source, services: Services) -> JobResult:
+    """Run the pipeline to its end; SIGINT and SIGTERM cancel it, so that nothing of it stays behind."""
+    import asyncio
+    import signal
+
+    from voxtral_serverless.pipeline import process
+    from voxtral_serverless.terminal import terminal_events
+
+    async def until_done() -> JobResult:
+        task = asyncio.current_task()
+        assert task is not None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        with terminal_events() as events:
+            return await process(options, where, services, events)
+
+    try:
+        return asyncio.run(until_done())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+
+
+def _rendered(result: JobResult, output_format: OutputFormat) -> str:
+    if output_format == "json":
+        return json.dumps(result.to_json(), ensure_ascii=False, indent=2) + "\n"
+    return (result.files or {}).get(output_format, "")
+
+
+def _write(text: str, path: Path | None) -> None:
+    if path is None:
+        sys.stdout.write(text)
+        return
+    try:
+        path.write_text(text, "utf-8")
+    except OSError as error:
+        raise SourceUnreadable(f"{str(path)!r} may not be written: {error.strerror}.") from error

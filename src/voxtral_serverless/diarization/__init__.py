@@ -1,0 +1,1 @@
+"""From a `Recording` to turns: who speaks when."""

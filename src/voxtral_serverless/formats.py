@@ -1,0 +1,62 @@
+"""Files made of a conversation: SubRip, WebVTT, plain text, RTTM.
+
+Subtitles are cut by `subtitles` and written by pysubs2. An utterance without a text is in the RTTM only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from voxtral_serverless.contract import FileFormat
+from voxtral_serverless.subtitles import Cue, cues
+from voxtral_serverless.transcription.plan import Utterance
+
+
+def render(name: FileFormat, utterances: Sequence[Utterance]) -> str:
+    """The file `name` of a conversation, as text that ends with a line break (empty where there is nothing)."""
+    match name:
+        case "srt" | "vtt":
+            return _subtitles(name, cues(utterances))
+        case "txt":
+            return _plain_text(utterances)
+        case "rttm":
+            return _rttm(utterances)
+
+
+def _subtitles(name: str, all_cues: Sequence[Cue]) -> str:
+    from pysubs2 import SSAEvent, SSAFile
+
+    file = SSAFile()
+    for cue in all_cues:
+        file.append(
+            SSAEvent(start=round(cue.span.start * 1000), end=round(cue.span.end * 1000), text=_cue_text(name, cue))
+        )
+    return file.to_string(name, keep_ssa_tags=True, apply_styles=False) if name == "srt" else file.to_string(name)
+
+
+def _cue_text(name: str, cue: Cue) -> str:
+    text = "\\N".join(cue.lines)
+    if name == "vtt":
+        return f"<v {escape(cue.speaker)}>{escape(text, quote=False)}" if cue.speaker else escape(text, quote=False)
+    return f"{cue.speaker}: {text}" if cue.speaker else text
+
+
+def _plain_text(utterances: Sequence[Utterance]) -> str:
+    """One line an utterance: `[0:00:05] SPEAKER_00: …`."""
+    lines = []
+    for utterance in utterances:
+        if utterance.text:
+            minutes, seconds = divmod(int(utterance.span.start), 60)
+            name = f"{utterance.speaker}: " if utterance.speaker else ""
+            lines.append(f"[{minutes // 60}:{minutes % 60:02d}:{seconds:02d}] {name}{utterance.text}\n")
+    return "".join(lines)
+
+
+def _rttm(utterances: Sequence[Utterance]) -> str:
+    """NIST's Rich Transcription Time Marked: one SPEAKER line an utterance, `unknown` where nobody is named."""
+    return "".join(
+        f"SPEAKER recording {1 + (u.channel or 0)} {u.span.start:.3f} {u.span.duration:.3f} <NA> <NA> "
+        f"{(u.speaker or 'unknown').replace(' ', '_')} <NA> <NA>\n"
+        for u in utterances
+    )

@@ -1,0 +1,230 @@
+"""The way of a job, from its recording to its answer.
+
+`process` is the story; each stage is a room of its own. A stage that may fail without taking the job with it
+(speakers, texts, summary, sentiment) turns its error into a warning and leaves null behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from voxtral_serverless import __version__
+from voxtral_serverless.audio.decode import decode
+from voxtral_serverless.audio.fetch import FetchLimits, InlineAudio, RemoteAudio, Source, fetch
+from voxtral_serverless.audio.recording import Recording, Span
+from voxtral_serverless.audio.voice_activity import detect_speech
+from voxtral_serverless.contract import JobInput, JobOptions, JobResult, Meta, Transcription
+from voxtral_serverless.diarization.turns import SpeakerHints, Turn, merge_gaps, without_speakers
+from voxtral_serverless.errors import InternalError, Notice, VoxtralError
+from voxtral_serverless.formats import render
+from voxtral_serverless.progress import Events, Meter
+from voxtral_serverless.reporting import in_thread
+from voxtral_serverless.services import Services
+from voxtral_serverless.transcription.plan import Utterance, plan_by_turns, utterance_of
+from voxtral_serverless.workspace import workspace
+
+log = logging.getLogger(__name__)
+Value = TypeVar("Value")
+
+
+async def process(job: JobOptions, source: Source, services: Services, events: Events) -> JobResult:
+    """Do one job. Its temporary files are gone and its children ended when this returns, raises or is cancelled.
+
+    Raises:
+        VoxtralError: the recording could not be had or read at all.
+    """
+    run = _Run(job, services, events, Meter(events), list(services.notices))
+    limits = FetchLimits.of(services.settings)
+    with workspace() as folder:
+        with run.meter.stage("fetching") as report:
+            file = await fetch(source, folder, limits, report)
+        with run.meter.stage("decoding") as report:
+            recording = await decode(file, folder, services.settings.max_duration_s, report)
+        with run.meter.stage("voice_activity") as report:
+            speech = await in_thread(lambda tell: detect_speech(recording, report=tell), report)
+        turns = await _tell_speakers_apart(run, recording, speech)
+        utterances = await _transcribe(run, recording, turns, speech)
+        answers = await _analyse(run, utterances)
+    return _result(run, recording, speech, utterances, answers)
+
+
+def source_of(job: JobInput) -> Source:
+    """Where the recording of a job is."""
+    return RemoteAudio(job.audio_url) if job.audio_url else InlineAudio(job.inline_audio())
+
+
+@dataclass
+class _Run:
+    """What the stages of one job share: the job, the parts that do it, and what went wrong on the way."""
+
+    job: JobOptions
+    services: Services
+    events: Events
+    meter: Meter
+    notices: list[Notice] = field(default_factory=list)
+    language: str | None = None
+
+    def warn(self, *notices: Notice) -> None:
+        """Add warnings to the answer, each once."""
+        self.notices += [notice for notice in notices if notice not in self.notices]
+
+    async def attempt(self, what: str, work: Awaitable[Value]) -> Value | None:
+        """The value of `work`, or None and a warning: the job goes on without it."""
+        try:
+            return await work
+        except VoxtralError as error:
+            self.warn(error.notice())
+        except Exception:
+            log.exception("%s failed unexpectedly", what)
+            self.warn(InternalError(f"{what} failed unexpectedly; the worker's log has the details.").notice())
+        return None
+
+
+async def _tell_speakers_apart(run: _Run, recording: Recording, speech: tuple[Span, ...]) -> list[Turn]:
+    """Turns in order, one speaker's short gaps merged; of nobody in particular where nobody is told apart."""
+    run.warn(*recording.notices)
+    if not speech:
+        run.warn(Notice("no_speech", "nobody speaks in this recording."))
+    if run.job.task == "transcribe":
+        return merge_gaps(without_speakers(speech))
+    if run.job.channels == "split":
+        run.warn(Notice("channels_not_split", "this version does not split channels: the mix was diarized."))
+    turns = None
+    with run.meter.stage("diarization") as report:
+        if run.services.diarizer:
+            hints = SpeakerHints(run.job.num_speakers, run.job.min_speakers, run.job.max_speakers)
+            work = run.services.diarizer.diarize(recording, speech, hints, report)
+            turns = await run.attempt("diarization", work)
+    if turns is None:
+        run.warn(Notice("diarization_failed", "the speakers could not be told apart: speaker is null."))
+        return merge_gaps(without_speakers(speech))
+    run.warn(*turns.notices)
+    return _labelled(merge_gaps(turns.turns), run.job.speaker_labels)
+
+
+def _labelled(turns: list[Turn], labels: Sequence[str]) -> list[Turn]:
+    """The turns with the job's names for the speakers, as far as there are names."""
+    speakers = sorted({turn.speaker for turn in turns if turn.speaker})
+    names = dict(zip(speakers, labels, strict=False))
+    return [replace(turn, speaker=names.get(turn.speaker or "", turn.speaker)) for turn in turns]
+
+
+async def _transcribe(
+    run: _Run, recording: Recording, turns: list[Turn], speech: tuple[Span, ...]
+) -> list[Utterance]:
+    """One utterance for each turn; its text is None where it could not be transcribed."""
+    run.language = _language(run, turns)
+    clips = plan_by_turns(turns, speech, recording.duration)
+    texts: list[str | None] = [None] * len(clips)
+    missing = Counter(clip.turn for clip in clips)
+
+    def utterance(index: int) -> Utterance:
+        of_turn = [text for clip, text in zip(clips, texts, strict=True) if clip.turn == index]
+        return utterance_of(turns[index], of_turn, speech)
+
+    with run.meter.stage("transcription") as report:
+
+        def heard(index: int, text: str) -> None:
+            texts[index] = text
+            missing[clips[index].turn] -= 1
+            if not missing[clips[index].turn]:
+                run.events.utterance(utterance(clips[index].turn))
+            report(sum(text is not None for text in texts), len(texts))
+
+        work = run.services.transcriber.transcribe(recording, clips, run.language, heard)
+        done = await run.attempt("transcription", work)
+    if done and None in done:
+        run.warn(Notice("turns_lost", f"{done.count(None)} clips could not be transcribed: their text is missing."))
+    return [utterance(index) for index in range(len(turns))]
+
+
+def _language(run: _Run, turns: list[Turn]) -> str | None:
+    """The job's language, or the only one that the engine knows."""
+    if run.job.language is None and run.services.only_language and turns:
+        run.warn(
+            Notice("language_assumed", f"no language was given; the engine knows {run.services.only_language!r} only.")
+        )
+    return run.job.language or run.services.only_language
+
+
+async def _analyse(run: _Run, utterances: list[Utterance]) -> dict[str, Any]:
+    """The answers about the conversation that the job asks for, by their keys in the contract."""
+    job, analyst = run.job, run.services.analyst
+    answers: dict[str, Any] = {key: None for key in ("summary", "sentiment", "sentiment_by_speaker") if getattr(job, key)}
+    if "sentiment_by_speaker" in answers:
+        run.warn(Notice("sentiment_by_speaker_unavailable", "this version judges the conversation as a whole only."))
+    if not answers:
+        return answers
+    if not any(utterance.text for utterance in utterances):
+        run.warn(Notice("nothing_to_analyse", "there is no text to summarise or to judge."))
+        return answers
+    language = run.language or "en"
+
+    async def summarise() -> None:
+        work = analyst.summarise(utterances, job.output_language or language)
+        answers["summary"] = await run.attempt("summary", work)
+
+    async def judge() -> None:
+        judgement = await run.attempt("sentiment", analyst.judge(utterances, language))
+        answers["sentiment"] = judgement and judgement.as_answer(run.services.settings.label_language)
+
+    with run.meter.stage("analysis"):
+        async with asyncio.TaskGroup() as tasks:
+            for wanted, task in ((job.summary, summarise), (job.sentiment, judge)):
+                if wanted:
+                    tasks.create_task(task())
+    return answers
+
+
+def _result(
+    run: _Run, recording: Recording, speech: Sequence[Span], utterances: list[Utterance], answers: dict[str, Any]
+) -> JobResult:
+    """The answer, with the keys that the job asks for and no others."""
+    job = run.job
+    optional: dict[str, Any] = dict(answers)
+    if job.task == "transcribe":
+        texts = [utterance.text for utterance in utterances if utterance.text is not None]
+        optional["text"] = " ".join(filter(None, texts)) if texts or not utterances else None
+    if job.formats:
+        optional["files"] = {name: render(name, utterances) for name in job.formats}
+    if job.metadata is not None:
+        optional["metadata"] = job.metadata
+    if job.word_timestamps:
+        run.warn(Notice("word_timestamps_unavailable", "this version has no times of words: words is null."))
+    return JobResult(
+        task=job.task,
+        language=run.language,
+        duration=round(recording.duration, 2),
+        transcriptions=[_entry(job, utterance) for utterance in utterances],
+        meta=_meta(run, speech, utterances),
+        **optional,
+    )
+
+
+def _entry(job: JobOptions, utterance: Utterance) -> Transcription:
+    optional: dict[str, Any] = {"speaker": utterance.speaker} if job.task == "transcribe_diarized" else {}
+    if job.word_timestamps:
+        optional["words"] = None
+    return Transcription(
+        start=round(utterance.span.start, 2), end=round(utterance.span.end, 2), text=utterance.text, **optional
+    )
+
+
+def _meta(run: _Run, speech: Sequence[Span], utterances: list[Utterance]) -> Meta:
+    return Meta(
+        version=__version__,
+        engine=run.services.engine,
+        models=run.services.models,
+        timings=run.meter.timings,
+        warnings=run.notices,
+        quality={
+            "speech_s": round(sum(span.duration for span in speech), 2),
+            "speakers": len({utterance.speaker for utterance in utterances if utterance.speaker}),
+            "turns_without_text": sum(utterance.text is None for utterance in utterances),
+        },
+    )

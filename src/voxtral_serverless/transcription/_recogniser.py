@@ -1,0 +1,45 @@
+"""The recogniser's process: PocketSphinx with its own US English model, clips in, words out.
+
+`sphinx` starts it as `python -I _recogniser.py FILE`, where FILE holds 16 kHz signed 16-bit samples. It reads
+JSON lines `{"first": …, "last": …}` (samples) on standard input, answers each with `{"text": …}` on standard
+output, and ends with its input, so that it cannot outlive the worker.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import sys
+from pathlib import Path
+
+from pocketsphinx import Decoder
+
+SAMPLE_BYTES = 2
+PHONE_S = 0.2
+"""A clip shorter than this holds no word."""
+
+
+def main(path: str) -> None:
+    """Answer clips of the file `path` until standard input ends."""
+    decoder = Decoder(samprate=16000, loglevel="FATAL")
+    with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as samples:
+        for line in sys.stdin:
+            clip = json.loads(line)
+            audio = samples[clip["first"] * SAMPLE_BYTES : clip["last"] * SAMPLE_BYTES]
+            sys.stdout.write(json.dumps({"text": recognise(decoder, audio)}) + "\n")
+            sys.stdout.flush()
+
+
+def recognise(decoder: Decoder, audio: bytes) -> str:
+    """The words of one clip, in lower case and without punctuation, as the model writes them."""
+    if len(audio) < PHONE_S * 16000 * SAMPLE_BYTES:
+        return ""
+    decoder.start_utt()
+    decoder.process_raw(audio, full_utt=True)
+    decoder.end_utt()
+    hypothesis = decoder.hyp()
+    return hypothesis.hypstr if hypothesis else ""
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,80 @@
+"""The embedded transcriber: PocketSphinx with the English model of its wheel, a self-test of the whole path.
+
+English only, no punctuation, far from Voxtral in accuracy (README, "The embedded engine"). The recogniser holds
+Python's lock for seconds, so it runs in child processes, one for each core; they end with the job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
+from pathlib import Path
+
+from voxtral_serverless.audio.recording import SAMPLE_RATE, Recording, Span
+from voxtral_serverless.child import Child, running_child
+from voxtral_serverless.errors import LanguageNotSupported, StageFailed
+from voxtral_serverless.transcription.plan import Clip
+
+RECOGNISER = Path(__file__).with_name("_recogniser.py")
+MAX_CHILDREN = 4
+Heard = Callable[[int, str], None]
+
+
+class SphinxTranscriber:
+    """Transcribes clips with PocketSphinx."""
+
+    async def transcribe(
+        self, recording: Recording, clips: Sequence[Clip], language: str | None, heard: Heard
+    ) -> list[str | None]:
+        """The text of each clip of `recording`, None for one that was lost; `heard` is told each as it comes.
+
+        Raises:
+            LanguageNotSupported: `language` is not English.
+        """
+        if language not in (None, "en"):
+            raise LanguageNotSupported(
+                f"the embedded engine understands English only, so the text is missing ({language!r} was asked for); "
+                "the real engine, Voxtral on vLLM, transcribes it: ENGINE=vllm, see README.md, 'The real engine'."
+            )
+        texts: list[str | None] = [None] * len(clips)
+        waiting = list(reversed(range(len(clips))))
+
+        async def work() -> None:
+            while waiting:
+                # A recogniser that dies takes one clip with it; the next clip gets a fresh one.
+                with suppress(StageFailed):
+                    async with _recogniser(recording) as child:
+                        while waiting:
+                            index = waiting.pop()
+                            text = _as_written(await _recognise(child, clips[index].audio))
+                            texts[index] = text
+                            heard(index, text)
+
+        async with asyncio.TaskGroup() as children:
+            for _ in range(min(len(clips), os.cpu_count() or 1, MAX_CHILDREN)):
+                children.create_task(work())
+        return texts
+
+
+def _recogniser(recording: Recording) -> AbstractAsyncContextManager[Child]:
+    arguments = (sys.executable, "-I", str(RECOGNISER), str(recording.mix))
+    return running_child(arguments, folder=recording.mix.parent, environment={})
+
+
+async def _recognise(child: Child, audio: Span) -> str:
+    await child.send({"first": round(audio.start * SAMPLE_RATE), "last": round(audio.end * SAMPLE_RATE)})
+    match await child.receive():
+        case {"text": str(text)}:
+            return text
+        case _:
+            raise StageFailed("the embedded recogniser died.")
+
+
+def _as_written(words: str) -> str:
+    """The recogniser's words with a capital in front and on the pronoun I; punctuation is not invented."""
+    text = re.sub(r"\bi\b", "I", words)
+    return text[:1].upper() + text[1:]
