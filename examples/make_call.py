@@ -57,6 +57,7 @@ class Spoken:
 
     @property
     def duration_s(self) -> float:
+        """Length in seconds."""
         return len(self.samples) / RATE
 
 

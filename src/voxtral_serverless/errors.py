@@ -59,7 +59,7 @@ class VoxtralError(Exception):
         return f"{self.code}: {self.message}"
 
     def notice(self) -> Notice:
-        """This error as a warning, where the job goes on without what failed."""
+        """The error as a warning, where the job goes on without what failed."""
         return Notice(self.code, self.message)
 
 

@@ -32,13 +32,16 @@ def _subtitles(name: str, all_cues: Sequence[Cue]) -> str:
         file.append(
             SSAEvent(start=round(cue.span.start * 1000), end=round(cue.span.end * 1000), text=_cue_text(name, cue))
         )
-    return file.to_string(name, keep_ssa_tags=True, apply_styles=False) if name == "srt" else file.to_string(name)
+    return file.to_string(name, keep_ssa_tags=True)
 
 
 def _cue_text(name: str, cue: Cue) -> str:
-    text = "\\N".join(cue.lines)
+    # A backslash would be read as one of pysubs2's own codes.
+    lines = [line.replace("\\", "/") for line in cue.lines]
     if name == "vtt":
-        return f"<v {escape(cue.speaker)}>{escape(text, quote=False)}" if cue.speaker else escape(text, quote=False)
+        text = "\\N".join(escape(line, quote=False) for line in lines)
+        return f"<v {escape(cue.speaker)}>{text}" if cue.speaker else text
+    text = "\\N".join(lines)
     return f"{cue.speaker}: {text}" if cue.speaker else text
 
 

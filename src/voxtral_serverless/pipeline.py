@@ -114,9 +114,7 @@ def _labelled(turns: list[Turn], labels: Sequence[str]) -> list[Turn]:
     return [replace(turn, speaker=names.get(turn.speaker or "", turn.speaker)) for turn in turns]
 
 
-async def _transcribe(
-    run: _Run, recording: Recording, turns: list[Turn], speech: tuple[Span, ...]
-) -> list[Utterance]:
+async def _transcribe(run: _Run, recording: Recording, turns: list[Turn], speech: tuple[Span, ...]) -> list[Utterance]:
     """One utterance for each turn; its text is None where it could not be transcribed."""
     run.language = _language(run, turns)
     clips = plan_by_turns(turns, speech, recording.duration)
@@ -155,7 +153,9 @@ def _language(run: _Run, turns: list[Turn]) -> str | None:
 async def _analyse(run: _Run, utterances: list[Utterance]) -> dict[str, Any]:
     """The answers about the conversation that the job asks for, by their keys in the contract."""
     job, analyst = run.job, run.services.analyst
-    answers: dict[str, Any] = {key: None for key in ("summary", "sentiment", "sentiment_by_speaker") if getattr(job, key)}
+    answers: dict[str, Any] = {
+        key: None for key in ("summary", "sentiment", "sentiment_by_speaker") if getattr(job, key)
+    }
     if "sentiment_by_speaker" in answers:
         run.warn(Notice("sentiment_by_speaker_unavailable", "this version judges the conversation as a whole only."))
     if not answers:

@@ -22,7 +22,6 @@ WEIGHTS: dict[Stage, int] = {
 """Each stage's share of the whole job, in percent."""
 
 
-
 @dataclass(frozen=True)
 class Progress:
     """Where a job stands: `done` of `total` in the stage's own unit, `percent` of the whole job."""

@@ -15,13 +15,14 @@ Report = Callable[[float, float], None]
 Result = TypeVar("Result")
 
 
-class _Cancelled(Exception):  # noqa: N818
+class _Cancelled(Exception):
     """Unwinds a thread whose job was cancelled."""
 
 
 async def in_thread(work: Callable[[Report], Result], report: Report) -> Result:
     """Run blocking `work` in a thread. Its reports come back on the event loop; after a cancellation the next
-    one that it makes ends it."""
+    one that it makes ends it.
+    """
     loop = asyncio.get_running_loop()
     cancelled = threading.Event()
 

@@ -7,17 +7,20 @@ seconds each; one speaker's cues never overlap; the speaker is named where it ch
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from voxtral_serverless.audio.recording import Span
 from voxtral_serverless.transcription.plan import Utterance
 
 LINE_CHARACTERS = 42
-LINES = 2
 MAX_CUE_S = 7.0
+SHORT_CUE_S = 2.0
+"""A cue shorter than this is avoided where the words allow it."""
+EDGE_S = 1e-6
 SENTENCE_END = re.compile(r"[.!?…。][\"'»”)]*$")
-PHRASE_END = re.compile(r"[,;:–—][\"'»”)]*$")
+PHRASE_END = re.compile(r"[,;:\u2013\u2014][\"'»”)]*$")
 
 
 @dataclass(frozen=True)
@@ -34,76 +37,81 @@ def cues(utterances: Sequence[Utterance]) -> list[Cue]:
     found: list[Cue] = []
     last_speaker: str | None = None
     for utterance in sorted(utterances, key=lambda one: one.span.start):
-        if not utterance.text:
-            continue
-        name = utterance.speaker if utterance.speaker != last_speaker else None
-        last_speaker = utterance.speaker
-        for cue in _cues_of(utterance, name):
-            found.append(cue)
+        if utterance.text and utterance.text.split():
+            found += _cues_of(utterance, utterance.speaker if utterance.speaker != last_speaker else None)
+            last_speaker = utterance.speaker
     return found
 
 
-def _cues_of(utterance: Utterance, name: str | None) -> Iterator[Cue]:
+def _cues_of(utterance: Utterance, name: str | None) -> list[Cue]:
     """One utterance's cues; `name` stands before the first and takes its room."""
     words = (utterance.text or "").split()
-    clock = _SpeechClock(utterance)
-    characters = sum(len(word) + 1 for word in words)
-    spoken = 0
-    while words:
-        taken = _take(words, len(name) + 2 if name else 0, clock, spoken, characters)
-        length = sum(len(word) + 1 for word in words[:taken])
-        span = Span(clock.at(spoken / characters), clock.at((spoken + length) / characters, ending=True))
-        yield Cue(span, tuple(_wrap(words[:taken], len(name) + 2 if name else 0) or ()), name)
-        words, spoken, name = words[taken:], spoken + length, None
+    times = _WordTimes(utterance, words)
+    indent = len(name) + 2 if name else 0
+    found = []
+    for first, last in _cuts(words, times, indent):
+        lines = _wrap(words[first:last], 0 if first else indent) or [" ".join(words[first:last])]
+        found.append(Cue(times.span(first, last), tuple(lines), None if first else name))
+    return found
 
 
-def _take(words: list[str], indent: int, clock: _SpeechClock, spoken: int, characters: int) -> int:
-    """How many words the next cue takes: as many as fit, cut back to the end of a sentence or phrase."""
-    fitting, length = 1, len(words[0]) + 1
-    for count in range(2, len(words) + 1):
-        length += len(words[count - 1]) + 1
-        span = Span(clock.at(spoken / characters), clock.at((spoken + length) / characters, ending=True))
-        if _wrap(words[:count], indent) is None or span.duration > MAX_CUE_S:
-            break
-        fitting = count
-    if fitting == len(words):
-        return fitting
-    for end in (SENTENCE_END, PHRASE_END):
-        for count in range(fitting, fitting // 2, -1):
-            if end.search(words[count - 1]):
-                return count
-    return fitting
+def _cuts(words: list[str], times: _WordTimes, indent: int) -> list[tuple[int, int]]:
+    """Where the words are cut into cues: the cheapest way by `_cost`, found from the end."""
+    best: list[tuple[float, int]] = [(0.0, 0)] * (len(words) + 1)
+    for first in reversed(range(len(words))):
+        choices = [(_cost(words, first, first + 1, times) + best[first + 1][0], first + 1)]
+        for last in range(first + 2, len(words) + 1):
+            fits = _wrap(words[first:last], 0 if first else indent) and times.span(first, last).duration <= MAX_CUE_S
+            if not fits:
+                break
+            choices.append((_cost(words, first, last, times) + best[last][0], last))
+        best[first] = min(choices)
+    cuts, first = [], 0
+    while first < len(words):
+        cuts.append((first, best[first][1]))
+        first = best[first][1]
+    return cuts
+
+
+def _cost(words: list[str], first: int, last: int, times: _WordTimes) -> float:
+    """What a cue of these words costs: itself, a cut inside a sentence or phrase, a flash too short to read."""
+    cut = 0.0
+    if last < len(words) and not SENTENCE_END.search(words[last - 1]):
+        cut = 0.3 if PHRASE_END.search(words[last - 1]) else 0.7
+    short = max(0.0, SHORT_CUE_S - times.span(first, last).duration) if len(words) > last - first else 0.0
+    return 1.0 + cut + short**2
 
 
 def _wrap(words: Sequence[str], indent: int) -> list[str] | None:
-    """The words in at most `LINES` lines, `indent` characters of the first taken; None where they do not fit.
-
-    A single word longer than a line has a line to itself.
+    """The words in one line, or in two of like length, `indent` characters of the first taken; None where they
+    do not fit. A single word always fits, in a line of its own.
     """
-    lines, room = [""], LINE_CHARACTERS - indent
-    for word in words:
-        if not lines[-1]:
-            lines[-1] = word
-        elif len(lines[-1]) + 1 + len(word) <= room:
-            lines[-1] += f" {word}"
-        else:
-            lines.append(word)
-            room = LINE_CHARACTERS
-    return lines if len(lines) <= LINES else None
+    whole = " ".join(words)
+    if indent + len(whole) <= LINE_CHARACTERS or len(words) == 1:
+        return [whole]
+    splits = [[" ".join(words[:count]), " ".join(words[count:])] for count in range(1, len(words))]
+    fitting = [split for split in splits if max(indent + len(split[0]), len(split[1])) <= LINE_CHARACTERS]
+    return min(fitting, key=lambda split: abs(indent + len(split[0]) - len(split[1])), default=None)
 
 
-class _SpeechClock:
-    """Turns a share of an utterance's text into a time, counting its voiced stretches only."""
+class _WordTimes:
+    """When each word is spoken: the text spread evenly over the voiced stretches of its utterance."""
 
-    def __init__(self, utterance: Utterance) -> None:
-        self.stretches = utterance.voiced or (utterance.span,)
-        self.voiced_s = sum(stretch.duration for stretch in self.stretches)
+    def __init__(self, utterance: Utterance, words: Sequence[str]) -> None:
+        self._stretches = utterance.voiced or (utterance.span,)
+        self._voiced_s = sum(stretch.duration for stretch in self._stretches)
+        self._offsets = list(accumulate((len(word) + 1 for word in words), initial=0))
 
-    def at(self, share: float, *, ending: bool = False) -> float:
-        """The time at which `share` of the text is spoken; at a pause, its end, or its start for an `ending`."""
-        left = share * self.voiced_s
-        for stretch in self.stretches:
-            if left < stretch.duration - 1e-6 or (ending and left <= stretch.duration + 1e-6):
+    def span(self, first: int, last: int) -> Span:
+        """From the start of word `first` to the end of the word before `last`."""
+        start, end = self._at(self._offsets[first], ending=False), self._at(self._offsets[last], ending=True)
+        return Span(start, max(start, end))
+
+    def _at(self, offset: int, *, ending: bool) -> float:
+        """The time at which so many characters are spoken; at a pause, its end, or its start for an `ending`."""
+        left = self._voiced_s * offset / self._offsets[-1]
+        for stretch in self._stretches:
+            if left < stretch.duration - EDGE_S or (ending and left <= stretch.duration + EDGE_S):
                 return stretch.start + min(left, stretch.duration)
-            left -= stretch.duration
-        return self.stretches[-1].end
+            left = max(0.0, left - stretch.duration)
+        return self._stretches[-1].end

@@ -37,6 +37,8 @@ CHANNELS = range(1, 9)
 OUTPUT_RATE = 16_000
 GROUP_SAMPLES = 65_536
 """Input samples handed to the resampler at once: frame by frame costs twice the processor time."""
+PAUSE_BYTES = {"amrnb": 6, "amrwb": 6}
+"""Packets up to this size announce a pause (discontinuous transmission), which FFmpeg's decoders leave out."""
 ESTIMATED = {"mp3": 1.2, "aac": 2.0}
 """Formats whose header may only estimate the duration, and how far off it may be."""
 
@@ -52,9 +54,16 @@ class Refused(Exception):
 
 @dataclass
 class Damage:
-    """What was wrong in the file and could be skipped."""
+    """What was wrong in the file and could be passed over.
+
+    Attributes:
+        packets: How many packets could not be decoded.
+        last: Whether the last packet is one of them: a final packet of padding harms nobody.
+        cut: Whether the file ends in the middle.
+    """
 
     packets: int = 0
+    last: bool = False
     cut: bool = False
 
 
@@ -120,7 +129,7 @@ def check_header(container: Any, stream: Any, max_duration_s: float) -> float:
 
 
 def decoded_frames(container: Any, stream: Any, damage: Damage) -> Iterator[AudioFrame]:
-    """The frames of the stream; packets that cannot be decoded are skipped and counted."""
+    """The frames of the stream; a packet that cannot be decoded becomes silence, so that times stay true."""
     packets = container.demux(stream)
     while True:
         try:
@@ -132,8 +141,26 @@ def decoded_frames(container: Any, stream: Any, damage: Damage) -> Iterator[Audi
             return
         try:
             yield from packet.decode()
+            damage.last = damage.last and not packet.size
         except av.error.FFmpegError:
-            damage.packets += 1
+            if packet.size > PAUSE_BYTES.get(stream.codec_context.name, 0):
+                damage.packets += 1
+                damage.last = True
+            yield from silence_for(packet, stream)
+
+
+def silence_for(packet: Any, stream: Any) -> Iterator[AudioFrame]:
+    """A silent frame as long as the packet says that it is, if it says so."""
+    rate = stream.codec_context.sample_rate
+    samples = min(int((packet.duration or 0) * (packet.time_base or 0) * rate), rate)
+    if samples > 0:
+        frame = AudioFrame(
+            format="s16", layout="stereo" if stream.codec_context.channels == 2 else "mono", samples=samples
+        )
+        for plane in frame.planes:
+            plane.update(bytes(plane.buffer_size))
+        frame.sample_rate = rate
+        yield frame
 
 
 class PlaneWriter:
@@ -233,8 +260,18 @@ def finish(format_name: str, announced_s: float, samples: int, damage: Damage) -
     if not samples:
         raise Refused("audio_unreadable" if damage.packets or damage.cut else "audio_empty")
     missing_s = announced_s - samples / OUTPUT_RATE
-    short = format_name != "aac" and missing_s > max(0.5, 0.02 * announced_s)
-    tell("done", samples=samples, damaged=damage.packets, truncated=damage.cut or short)
+    short = format_name not in ("aac", "amr") and missing_s > max(0.5, 0.02 * announced_s)
+    truncated = damage.cut or short or riff_is_cut()
+    damaged = damage.packets - (1 if damage.last else 0)
+    tell("done", samples=samples, damaged=damaged, truncated=truncated)
+
+
+def riff_is_cut() -> bool:
+    """Whether a WAV file is shorter than its own head says (FFmpeg corrects that in silence)."""
+    head = os.pread(sys.stdin.fileno(), 8, 0)
+    announced = int.from_bytes(head[4:8], "little")
+    unknown = announced in (0, 0x7FFFFFFF, 0xFFFFFFFF)
+    return head[:4] == b"RIFF" and not unknown and os.fstat(sys.stdin.fileno()).st_size + 1 < announced + 8
 
 
 def main(request: str) -> None:

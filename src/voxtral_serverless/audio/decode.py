@@ -67,23 +67,28 @@ async def decode(file: Path, folder: Path, max_duration_s: float, report: Report
 async def _conversation(child: Child, max_duration_s: float, report: Report) -> tuple[dict[str, Any], dict[str, Any]]:
     header: dict[str, Any] = {}
     while True:
-        try:
-            message = await asyncio.wait_for(child.receive(), SILENCE_TIMEOUT_S)
-        except TimeoutError as error:
-            raise StageFailed("the decoder hung on this recording.") from error
+        message = await _next_message(child)
         match message:
             case {"event": "header"}:
                 header = message
             case {"event": "progress", "decoded_s": float(decoded_s)}:
-                report(decoded_s, max(header.get("duration_s", 0), decoded_s))
+                report(decoded_s, max(header["duration_s"], decoded_s))
             case {"event": "done"}:
                 return header, message
             case {"event": "error", "code": str(code), "figure": int() | float() as figure}:
                 raise _refusal(code, figure, max_duration_s)
-            case None:
-                raise AudioUnreadable("the decoder died on this recording, which is damaged or made to do harm.")
             case _:
                 raise StageFailed("the decoder wrote something that is no answer.")
+
+
+async def _next_message(child: Child) -> dict[str, Any]:
+    try:
+        message = await asyncio.wait_for(child.receive(), SILENCE_TIMEOUT_S)
+    except TimeoutError as error:
+        raise StageFailed("the decoder hung on this recording.") from error
+    if message is None:
+        raise AudioUnreadable("the decoder died on this recording, which is damaged or made to do harm.")
+    return message
 
 
 def _refusal(code: str, figure: float, max_duration_s: float) -> VoxtralError:
@@ -114,14 +119,10 @@ def _recording(paths: list[Path], header: dict[str, Any], done: dict[str, Any]) 
 
 
 def _notices(header: dict[str, Any], done: dict[str, Any]) -> tuple[Notice, ...]:
-    decoded_s = done["samples"] / SAMPLE_RATE
     if done["truncated"]:
-        return (
-            Notice(
-                "audio_truncated",
-                f"the file seems to be cut off: {decoded_s:.1f} s could be decoded of {header['duration_s']:.1f} s.",
-            ),
-        )
+        decoded_s, announced_s = done["samples"] / SAMPLE_RATE, header["duration_s"]
+        of = f" of {announced_s:.1f} s" if announced_s > decoded_s else ""
+        return (Notice("audio_truncated", f"the file seems to be cut off: {decoded_s:.1f} s{of} could be decoded."),)
     if done["damaged"]:
-        return (Notice("audio_damaged", f"{done['damaged']} damaged pieces of the file were left out."),)
+        return (Notice("audio_damaged", f"{done['damaged']} damaged pieces of the file were replaced by silence."),)
     return ()

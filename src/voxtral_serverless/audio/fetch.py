@@ -173,17 +173,19 @@ async def _answer(url: str, limits: FetchLimits) -> AsyncIterator[aiohttp.Client
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_s, sock_read=limits.connect_s)
     headers = {"Accept-Encoding": "identity"}
     try:
-        async with aiohttp.ClientSession(
-            connector=connector, timeout=timeout, headers=headers, auto_decompress=False, trust_env=False
-        ) as session:
-            async with _following_redirects(session, url, limits.allow_private) as response:
-                yield response
+        async with (
+            aiohttp.ClientSession(
+                connector=connector, timeout=timeout, headers=headers, auto_decompress=False, trust_env=False
+            ) as session,
+            _following_redirects(session, url, limits.allow_private) as response,
+        ):
+            yield response
     except aiohttp.ConnectionTimeoutError as error:
         raise FetchTimeout("the server of the recording could not be reached in time; retry.") from error
     except aiohttp.ServerTimeoutError as error:
         raise FetchTimeout("the server of the recording stopped sending; retry.") from error
     except (aiohttp.ClientError, OSError) as error:
-        if isinstance(error, aiohttp.ClientOSError) and isinstance(error.__cause__ or error.os_error, PermissionError):
+        if isinstance(error.__cause__, _AddressRefused):
             raise _refused() from error
         raise FetchFailed("the connection to the server of the recording failed; check the URL and retry.") from error
 
@@ -229,13 +231,17 @@ def _refused() -> FetchRefused:
     )
 
 
+class _AddressRefused(OSError):
+    """The policy says no; an OSError, since that is what aiohttp takes for a failed connection."""
+
+
 def _guarded_socket(allow_private: bool) -> Any:
     """A maker of sockets for aiohttp, which sees the address really dialled, after name resolution."""
 
     def make(address: tuple[Any, ...]) -> socket.socket:
         family, kind, protocol, _, target = address
         if not allow_private and not is_public(target[0]):
-            raise PermissionError("address refused")
+            raise _AddressRefused
         return socket.socket(family=family, type=kind, proto=protocol)
 
     return make

@@ -56,9 +56,9 @@ def _probabilities(recording: Recording, channel: int | None) -> Iterator[NDArra
 
     samples = recording.clip(Span(0, recording.duration), channel)
     state = cell = np.zeros((1, 1, 128), dtype=np.float32)
-    before = np.zeros(CONTEXT_SAMPLES, dtype=np.float32)
+    before: NDArray[np.float32] = np.zeros(CONTEXT_SAMPLES, dtype=np.float32)
     for first in range(0, len(samples), BATCH_FRAMES * FRAME_SAMPLES):
-        batch = samples[first : first + BATCH_FRAMES * FRAME_SAMPLES].astype(np.float32) / 32768
+        batch = samples[first : first + BATCH_FRAMES * FRAME_SAMPLES].astype(np.float32) / np.float32(32768)
         frames = np.pad(batch, (0, -len(batch) % FRAME_SAMPLES)).reshape(-1, FRAME_SAMPLES)
         contexts = np.vstack([before[None], frames[:-1, -CONTEXT_SAMPLES:]])
         before = frames[-1, -CONTEXT_SAMPLES:]
@@ -83,7 +83,8 @@ def _hysteresis(probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
 
     decided = np.where(probabilities >= SPEECH_THRESHOLD, 1, np.where(probabilities < SILENCE_THRESHOLD, 0, -1))
     last = np.maximum.accumulate(np.where(decided >= 0, np.arange(len(decided)), -1))
-    return (last >= 0) & (decided[np.maximum(last, 0)] == 1)
+    speaking: NDArray[np.bool_] = (last >= 0) & (decided[np.maximum(last, 0)] == 1)
+    return speaking
 
 
 def _regions(speaking: NDArray[np.bool_], duration_s: float) -> tuple[Span, ...]:

@@ -45,8 +45,9 @@ def voice_features(samples: NDArray[np.int16]) -> Floats:
 
 
 def _frames(samples: NDArray[np.int16]) -> Floats:
-    padded = np.pad(samples, (0, max(0, FRAME_SAMPLES - len(samples)))).astype(np.float32) / 32768
-    return np.lib.stride_tricks.sliding_window_view(padded, FRAME_SAMPLES)[::HOP_SAMPLES]
+    padded = (np.pad(samples, (0, max(0, FRAME_SAMPLES - len(samples)))) / 32768).astype(np.float32)
+    frames: Floats = np.lib.stride_tricks.sliding_window_view(padded, FRAME_SAMPLES)[::HOP_SAMPLES]
+    return frames
 
 
 def _cepstrum(power: Floats) -> Floats:

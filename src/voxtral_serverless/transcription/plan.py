@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from voxtral_serverless.audio.recording import Span
 from voxtral_serverless.diarization.turns import Turn, covered_by
@@ -73,7 +74,7 @@ def cut_at_pauses(span: Span, speech: Sequence[Span], max_s: float = MAX_CLIP_S)
 
 def _widest_pause(speech: Sequence[Span], where: Span) -> float | None:
     """The middle of the widest pause between stretches of speech whose middle lies in `where`."""
-    pauses = (Span(one.end, other.start) for one, other in zip(speech, speech[1:], strict=False))
+    pauses = (Span(one.end, other.start) for one, other in pairwise(speech))
     inside = [pause for pause in pauses if where.start < (pause.start + pause.end) / 2 <= where.end]
     widest = max(inside, key=lambda pause: pause.duration, default=None)
     return (widest.start + widest.end) / 2 if widest else None
