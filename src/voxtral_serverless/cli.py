@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from voxtral_serverless.services import Services
 
 log = logging.getLogger(__name__)
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, rich_markup_mode="rich")
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, rich_markup_mode=None)
 
 OutputFormat = Literal["json", "txt", "srt", "vtt", "rttm"]
 INTERRUPTED = 130
@@ -69,7 +69,7 @@ def transcribe(
         list[str] | None, typer.Option("--speaker-label", help="A name for the next speaker; repeat it.")
     ] = None,
     formats: Annotated[
-        list[str] | None, typer.Option("--file", help="Also render srt, vtt, txt or rttm under `files`; repeat it.")
+        list[str] | None, typer.Option("--formats", help="Also render srt, vtt, txt or rttm under files; repeat it.")
     ] = None,
     output_language: Annotated[str | None, typer.Option(help="Language of the summary.")] = None,
     sentiment_by_speaker: Annotated[bool | None, typer.Option(help="Ask for each speaker's sentiment.")] = None,

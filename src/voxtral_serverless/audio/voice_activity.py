@@ -8,6 +8,7 @@ speaks (`diarization`).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -32,6 +33,7 @@ SILENCE_THRESHOLD = 0.35
 """Between the two thresholds the frame before decides (Silero's own rule)."""
 MIN_SPEECH_S = 0.2
 MIN_SILENCE_S = 0.15
+"""More than twice the padding, so that regions stay apart."""
 PADDING_S = 0.06
 
 
@@ -69,6 +71,8 @@ def _probabilities(recording: Recording, channel: int | None) -> Iterator[NDArra
 
 @cache
 def _model() -> Any:
+    # From version 1.30 on, onnxruntime reports to Microsoft over HTTPS unless it finds this when it is imported.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -26,8 +26,8 @@ MIN_SILHOUETTE = 0.33
 """Below this separation all windows are one voice. Chosen on the recordings named in docs/embedded-engine.md."""
 MIN_GAIN = 0.1
 """A further voice must separate better by so much."""
-MIN_WINDOWS = 2
-"""A voice heard in fewer windows is not counted as one, unless the job asks for it."""
+MIN_WINDOWS, MIN_SHARE = 2, 0.04
+"""A voice heard in fewer windows, or a smaller share of them, is no voice, unless the job asks for so many."""
 BASIC = Notice(
     "diarization_basic",
     "speakers were told apart by the embedded diarizer, which needs clearly different voices and hears no overlap.",
@@ -108,7 +108,8 @@ def _cluster(features: NDArray[np.float32], hints: SpeakerHints) -> NDArray[np.i
     for count in range(max(least, 2), most + 1):
         labels = AgglomerativeClustering(count, linkage="ward").fit_predict(features)
         forced = count == least
-        if not forced and (count >= len(features) or np.bincount(labels).min() < MIN_WINDOWS):
+        smallest = np.bincount(labels).min()
+        if not forced and (count >= len(features) or smallest < max(MIN_WINDOWS, MIN_SHARE * len(features))):
             continue
         score = float(silhouette_score(features, labels)) if count < len(features) else 1.0
         if forced or score >= best_score + MIN_GAIN:

@@ -25,6 +25,8 @@ TELEPHONE_HZ = (100.0, 3800.0)
 """Band of the features: what a telephone carries, so that a call and a studio are treated alike."""
 PITCH_HZ = (65.0, 400.0)
 VOICED_CORRELATION = 0.45
+QUIET_BAND = 1e-3
+"""A band fainter than this share of the window's mean band counts as no fainter: it holds noise, not voice."""
 CEPSTRUM_SCALE, SPREAD_SCALE, PITCH_SCALE = 1.4, 0.8, 0.3
 """How much each kind of feature varies within one voice (cepstra fall off with their order)."""
 
@@ -36,7 +38,7 @@ def voice_features(samples: NDArray[np.int16]) -> Floats:
     """
     frames = _frames(samples)
     power = np.abs(np.fft.rfft(frames * np.hanning(FRAME_SAMPLES), FFT_SAMPLES)).astype(np.float32) ** 2
-    loud = power.sum(axis=1) > 0.05 * power.sum(axis=1).mean()
+    loud = power.sum(axis=1) >= 0.05 * power.sum(axis=1).mean()
     cepstrum = _cepstrum(power[loud])
     pitch = _median_log_pitch(frames[loud])
     falling = np.arange(1, CEPSTRA + 1) ** 0.6
@@ -52,7 +54,8 @@ def _frames(samples: NDArray[np.int16]) -> Floats:
 
 def _cepstrum(power: Floats) -> Floats:
     """Mel cepstrum without its first coefficient, the loudness; shape `(frames, CEPSTRA)`."""
-    log_mel = np.log(power @ _mel_bands().T + 1e-8)
+    mel = power @ _mel_bands().T
+    log_mel = np.log(mel + QUIET_BAND * mel.mean() + 1e-12)
     return np.asarray(log_mel @ _cosines().T, dtype=np.float32)
 
 
@@ -64,11 +67,15 @@ def _median_log_pitch(frames: Floats) -> float:
     # A frame holds fewer products the greater the lag; without this the octave below never wins.
     lags = np.arange(first, last)
     normalised = correlation[:, first:last] / (1 - lags / FRAME_SAMPLES) / (correlation[:, :1] + 1e-9)
-    best = normalised.argmax(axis=1)
-    voiced = normalised.max(axis=1) > VOICED_CORRELATION
+    strongest = normalised.max(axis=1, keepdims=True)
+    # A voice repeats at every multiple of its period too: the first peak about as strong as the strongest counts.
+    peaks = (normalised[:, 1:-1] >= normalised[:, :-2]) & (normalised[:, 1:-1] >= normalised[:, 2:])
+    candidates = peaks & (normalised[:, 1:-1] >= 0.9 * strongest)
+    voiced = (strongest[:, 0] > VOICED_CORRELATION) & candidates.any(axis=1)
     if not voiced.any():
         return 0.0
-    return float(np.median(np.log2(SAMPLE_RATE / lags[best[voiced]] / 100)))
+    periods = lags[1:-1][candidates[voiced].argmax(axis=1)]
+    return float(np.median(np.log2(SAMPLE_RATE / periods / 100)))
 
 
 @cache

@@ -1,0 +1,309 @@
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from tests.conftest import no_report
+from tests.media import ROOT, day_of_silence, encode, loudest_hz, riff, silent_video, tone, wav, without_length
+from voxtral_serverless.audio import decode as decode_module
+from voxtral_serverless.audio.decode import decode
+from voxtral_serverless.audio.recording import Recording, Span
+from voxtral_serverless.errors import (
+    AudioEmpty,
+    AudioMissing,
+    AudioParameters,
+    AudioTooLong,
+    AudioUnreadable,
+    DiskFull,
+    StageFailed,
+    VoxtralError,
+)
+
+DATA = ROOT / "tests" / "data"
+# name: container, codec, rate, channels, options
+FORMATS: dict[str, tuple[str, str, int, int, dict[str, str]]] = {
+    "wav-u8": ("wav", "pcm_u8", 8_000, 1, {}),
+    "wav-s16": ("wav", "pcm_s16le", 16_000, 2, {}),
+    "wav-s24": ("wav", "pcm_s24le", 48_000, 2, {}),
+    "wav-s32": ("wav", "pcm_s32le", 44_100, 1, {}),
+    "wav-f32": ("wav", "pcm_f32le", 44_100, 2, {}),
+    "wav-f64": ("wav", "pcm_f64le", 16_000, 1, {}),
+    "wav-mulaw": ("wav", "pcm_mulaw", 8_000, 1, {}),
+    "wav-alaw": ("wav", "pcm_alaw", 8_000, 2, {}),
+    "wav-adpcm-ms": ("wav", "adpcm_ms", 8_000, 1, {}),
+    "wav-adpcm-ima": ("wav", "adpcm_ima_wav", 8_000, 1, {}),
+    "rf64": ("wav", "pcm_s16le", 16_000, 2, {"rf64": "always"}),
+    "w64": ("w64", "pcm_s16le", 16_000, 2, {}),
+    "mp3": ("mp3", "libmp3lame", 44_100, 2, {}),
+    "ogg-vorbis": ("ogg", "vorbis", 44_100, 2, {}),
+    "ogg-opus": ("ogg", "libopus", 48_000, 1, {}),
+    "flac": ("flac", "flac", 44_100, 2, {}),
+    "m4a": ("ipod", "aac", 44_100, 2, {}),
+    "mp4": ("mp4", "aac", 48_000, 1, {}),
+    "aac": ("adts", "aac", 44_100, 1, {}),
+    "webm": ("webm", "libopus", 48_000, 2, {}),
+    "amr": ("amr", "libopencore_amrnb", 8_000, 1, {}),
+    "au": ("au", "pcm_mulaw", 8_000, 1, {}),
+    "caf": ("caf", "pcm_s16be", 44_100, 2, {}),
+    "aiff": ("aiff", "pcm_s16be", 44_100, 2, {}),
+    "wma": ("asf", "wmav2", 44_100, 2, {}),
+}
+BIT_RATES = {"amr": 12_200, "wma": 96_000}
+
+
+async def decoded(file: Path, tmp_path: Path, max_duration_s: float = 9000) -> Recording:
+    folder = tmp_path / "decoded"
+    folder.mkdir()
+    return await decode(file, folder, max_duration_s, no_report)
+
+
+def everything(recording: Recording, channel: int | None = None) -> np.ndarray[tuple[int], np.dtype[np.int16]]:
+    return np.asarray(recording.clip(Span(0, recording.duration), channel))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+async def test_format_is_decoded(name: str, tmp_path: Path) -> None:
+    container, codec, rate, channels, options = FORMATS[name]
+    file = encode(
+        tmp_path / "recording", tone(2.0, rate, channels),
+        container=container, codec=codec, rate=rate, options=options, bit_rate=BIT_RATES.get(name),
+    )  # fmt: skip
+    recording = await decoded(file, tmp_path)
+    assert recording.duration == pytest.approx(2.0, abs=0.08)
+    assert (recording.source_channels, recording.source_rate) == (channels, rate)
+    assert recording.notices == ()
+    assert len(recording.planes) == (2 if channels == 2 else 0)
+    assert loudest_hz(everything(recording)) in (pytest.approx(440, abs=5), pytest.approx(880, abs=5))
+    for channel in range(len(recording.planes)):
+        assert loudest_hz(everything(recording, channel)) == pytest.approx((440, 880)[channel], abs=5)
+
+
+@pytest.mark.parametrize("name", ["call.gsm", "call.wav49.wav", "pauses.amr-nb"])
+async def test_telephone_format_is_decoded(name: str, tmp_path: Path) -> None:
+    recording = await decoded(DATA / name, tmp_path)
+    assert recording.duration == pytest.approx(3.0, abs=0.06)
+    assert recording.notices == ()
+    assert np.abs(everything(recording)).mean() > 500
+
+
+async def test_lossless_samples_come_through_unchanged(tmp_path: Path) -> None:
+    samples = tone(1.0, 16_000, 2)
+    recording = await decoded(wav(tmp_path / "a.wav", samples), tmp_path)
+    assert np.array_equal(everything(recording, 0), samples[0])
+    assert np.array_equal(everything(recording, 1), samples[1])
+    middle = (samples[0].astype(int) + samples[1].astype(int)) / 2
+    assert np.abs(everything(recording) - middle).max() <= 1
+
+
+async def test_duration_is_true_to_the_sample(tmp_path: Path) -> None:
+    recording = await decoded(wav(tmp_path / "a.wav", tone(1.0, 16_000)[:, :12_345]), tmp_path)
+    assert recording.samples == 12_345
+
+
+async def test_more_than_two_channels_are_mixed(tmp_path: Path) -> None:
+    import av
+
+    with av.open(str(tmp_path / "a.wav"), "w", format="wav") as file:
+        stream = file.add_stream("pcm_s16le", rate=16_000, layout="5.1")
+        frame = av.AudioFrame.from_ndarray(np.full((1, 6 * 16_000), 1000, np.int16), format="s16", layout="5.1")
+        frame.sample_rate = 16_000
+        for piece in (frame, None):
+            file.mux(stream.encode(piece))
+    recording = await decoded(tmp_path / "a.wav", tmp_path)
+    assert (recording.source_channels, recording.planes, recording.samples) == (6, (), 16_000)
+    assert everything(recording).mean() > 500
+
+
+def playlist(text: str) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        wav(folder / "secret.wav", tone(1.0))
+        file = folder / "playlist.wav"
+        file.write_text(text.replace("FOLDER", str(folder)))
+        return file
+
+    return make
+
+
+def raw(codec: str) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        made = encode(folder / "a.wav", tone(3.0, 8_000), container="wav", codec=codec, rate=8_000)
+        file = folder / "headerless"
+        file.write_bytes(made.read_bytes()[100:])
+        return file
+
+    return make
+
+
+def written(data: bytes) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        file = folder / "upload"
+        file.write_bytes(data)
+        return file
+
+    return make
+
+
+REFUSED: dict[str, tuple[Callable[[Path], Path], type[VoxtralError]]] = {
+    "empty": (written(b""), AudioEmpty),
+    "no samples": (lambda folder: riff(folder / "a.wav", 16_000, b""), AudioEmpty),
+    "text": (written(b"This is not a recording but a letter.\n" * 50), AudioUnreadable),
+    "random bytes": (written(bytes((i * 7919) % 251 for i in range(20_000))), AudioUnreadable),
+    "ffconcat": (playlist("ffconcat version 1.0\nfile secret.wav\n"), AudioUnreadable),
+    "HLS": (playlist("#EXTM3U\n#EXTINF:1,\nfile://FOLDER/secret.wav\n#EXT-X-ENDLIST\n"), AudioUnreadable),
+    "SDP": (written(b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nm=audio 5004 RTP/AVP 0\n"), AudioUnreadable),
+    "video without sound": (lambda folder: silent_video(folder / "a.mp4"), AudioMissing),
+    "1 Hz": (lambda folder: riff(folder / "a.wav", 1, bytes(20_000)), AudioParameters),
+    "a day of silence": (lambda folder: day_of_silence(folder / "a.flac"), AudioTooLong),
+    "a day of unannounced silence": (lambda folder: without_length(day_of_silence(folder / "a.flac")), AudioTooLong),
+    "headerless mu-law": (raw("pcm_mulaw"), AudioUnreadable),
+    "headerless a-law": (raw("pcm_alaw"), AudioUnreadable),
+    "headerless linear": (raw("pcm_s16le"), AudioUnreadable),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+async def test_hostile_file_is_refused(name: str, tmp_path: Path) -> None:
+    make, error = REFUSED[name]
+    with pytest.raises(error):
+        await decoded(make(tmp_path), tmp_path)
+
+
+async def test_headerless_audio_is_told_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(AudioUnreadable, match=r"sox -t ul"):
+        await decoded(raw("pcm_mulaw")(tmp_path), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["ps_awful.wav", "ps_bad.wav", "ps_evil.wav", "ps_null.wav"])
+async def test_hostile_wav_heads(name: str, tmp_path: Path) -> None:
+    file = ROOT.parent / "shared" / "audio" / name
+    if not file.exists():
+        pytest.skip("needs the project's folder of recordings, which is not part of the repository")
+    with pytest.raises((AudioEmpty, AudioParameters, AudioUnreadable)):
+        await decoded(file, tmp_path)
+
+
+async def test_limit_of_duration_is_exact(tmp_path: Path) -> None:
+    file = wav(tmp_path / "a.wav", tone(2.0))
+    assert (await decoded(file, tmp_path, 2.0)).duration == 2.0
+    shutil.rmtree(tmp_path / "decoded")
+    with pytest.raises(AudioTooLong, match="MAX_DURATION_S"):
+        await decoded(file, tmp_path, 1.99)
+
+
+@pytest.mark.parametrize(("container", "codec", "rate"), [("mp3", "libmp3lame", 44_100), ("wav", "pcm_s16le", 16_000)])
+async def test_cut_file_is_decoded_as_far_as_it_goes(container: str, codec: str, rate: int, tmp_path: Path) -> None:
+    file = encode(tmp_path / "a", tone(6.0, rate), container=container, codec=codec, rate=rate)
+    os.truncate(file, file.stat().st_size // 2)
+    recording = await decoded(file, tmp_path)
+    assert recording.duration == pytest.approx(3.0, abs=0.3)
+    assert [notice.code for notice in recording.notices] == ["audio_truncated"]
+
+
+async def test_damaged_packets_become_silence_and_times_stay_true(tmp_path: Path) -> None:
+    file = encode(tmp_path / "a.mp3", tone(6.0, 44_100), container="mp3", codec="libmp3lame", rate=44_100)
+    data = bytearray(file.read_bytes())
+    middle = data.find(b"\xff\xfb", len(data) // 2)
+    data[middle + 4 : middle + 36] = b"\xff" * 32  # the side information of one frame
+    file.write_bytes(data)
+    recording = await decoded(file, tmp_path)
+    assert recording.duration == pytest.approx(6.0, abs=0.1)
+
+
+async def test_random_damage_never_hurts_the_parent(tmp_path: Path) -> None:
+    source = encode(tmp_path / "a.ogg", tone(2.0, 48_000), container="ogg", codec="libopus", rate=48_000).read_bytes()
+    random = np.random.default_rng(7)
+    for attempt in range(12):
+        data = bytearray(source)
+        for position in random.integers(0, len(data), 20):
+            data[position] = random.integers(256)
+        file = tmp_path / f"{attempt}.ogg"
+        file.write_bytes(data)
+        folder = tmp_path / f"decoded{attempt}"
+        folder.mkdir()
+        try:
+            recording = await decode(file, folder, 9000, no_report)
+        except VoxtralError:
+            continue
+        assert recording.duration < 60
+
+
+CHILDREN = {
+    "crashes": ("import os; os.kill(os.getpid(), 11)", AudioUnreadable),
+    "writes garbage": ("print('{not json')", StageFailed),
+    "writes another object": ("print('[1, 2]')", StageFailed),
+    "writes an endless line": ("import sys\nwhile True: sys.stdout.write('x' * 65536)", StageFailed),
+    "hangs": ("import time; time.sleep(600)", StageFailed),
+    "claims samples that are not there": (
+        ("print('{\"event\": \"header\", \"duration_s\": 1, \"channels\": 1, \"sample_rate\": 8000}');"
+        "print('{\"event\": \"done\", \"samples\": 100, \"damaged\": 0, \"truncated\": false}')"),
+        StageFailed,
+    ),
+    "fills the disk": ("print('{\"event\": \"error\", \"code\": \"disk_full\", \"figure\": 5}')", DiskFull),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHILDREN)
+async def test_child_that_goes_wrong_is_one_typed_error(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script, error = CHILDREN[name]
+    (tmp_path / "child.py").write_text(script)
+    monkeypatch.setattr(decode_module, "DECODER", tmp_path / "child.py")
+    monkeypatch.setattr(decode_module, "SILENCE_TIMEOUT_S", 1.0)
+    with pytest.raises(error):
+        await decoded(wav(tmp_path / "a.wav", tone()), tmp_path)
+
+
+def test_disk_is_checked_before_it_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from voxtral_serverless.audio import _decoder
+
+    def one_megabyte_free(descriptor: int) -> object:
+        return SimpleNamespace(f_bavail=1000, f_frsize=1000)
+
+    monkeypatch.setattr(os, "fstatvfs", one_megabyte_free)
+    _decoder.check_disk(0, duration_s=10, planes=3)
+    with pytest.raises(_decoder.Refused, match="disk_full"):
+        _decoder.check_disk(0, duration_s=11, planes=3)
+
+
+async def test_jail_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The child has no environment, an empty folder, and limits that its own code cannot lift."""
+    probe = tmp_path / "probe.py"
+    probe.write_text(
+        "import importlib.util, json, os, resource, sys\n"
+        f"spec = importlib.util.spec_from_file_location('_decoder', {str(decode_module.DECODER)!r})\n"
+        "module = importlib.util.module_from_spec(spec); sys.modules['_decoder'] = module\n"
+        "spec.loader.exec_module(module); module.jail(100)\n"
+        "names = ('AS', 'FSIZE', 'CORE', 'NOFILE', 'NPROC')\n"
+        "limits = {name: resource.getrlimit(getattr(resource, 'RLIMIT_' + name))[1] for name in names}\n"
+        "status = open('/proc/self/status').read()\n"
+        "print(json.dumps({'event': 'probe', 'environment': sorted(os.environ), 'folder': os.listdir('.'),"
+        " 'limits': limits, 'no_new_privileges': 'NoNewPrivs:\\t1' in status}))\n"
+    )
+    from voxtral_serverless.child import running_child
+
+    folder = tmp_path / "jail"
+    folder.mkdir()
+    import sys
+
+    async with running_child((sys.executable, "-I", str(probe)), folder=folder, environment={}) as child:
+        told = await child.receive()
+    assert told is not None
+    assert set(told["environment"]) <= {"LC_CTYPE"}
+    assert told["folder"] == []
+    assert told["limits"] == {"AS": 1 << 30, "FSIZE": 160 * 32_000, "CORE": 0, "NOFILE": 32, "NPROC": 0}
+    assert told["no_new_privileges"]
+
+
+async def test_progress_is_told_each_minute(tmp_path: Path) -> None:
+    told: list[tuple[float, float]] = []
+    folder = tmp_path / "decoded"
+    folder.mkdir()
+    file = wav(tmp_path / "a.wav", np.zeros((1, 16_000 * 200), np.int16))
+    await decode(file, folder, 9000, lambda done, total: told.append((done, total)))
+    assert len(told) == 3
+    assert told[0] == (pytest.approx(60, abs=10), 200)

@@ -1,0 +1,36 @@
+"""What many tests share. Nothing here stands in for a part of the product."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from voxtral_serverless.settings import Settings
+
+# Two busy cores tell nothing about how long an example takes.
+hypothesis.settings.register_profile("steady", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("steady")
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No setting of the machine reaches a test, and temporary folders are the test's own."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+
+
+@pytest.fixture
+def temporary(own_environment: None, tmp_path: Path) -> Path:
+    """Where the product puts its temporary files in this test."""
+    return tmp_path / "temporary"
+
+
+def no_report(done: float, total: float) -> None:
+    """A report that nobody reads."""

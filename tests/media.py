@@ -1,0 +1,108 @@
+"""Media files made at test time: tones in any container that PyAV can write, and hostile ones byte by byte."""
+
+from __future__ import annotations
+
+import struct
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+ROOT = Path(__file__).parent.parent
+CALL = ROOT / "examples" / "call.ogg"
+TONES_HZ = (440.0, 880.0)
+
+
+def tone(duration_s: float = 2.0, rate: int = 16_000, channels: int = 1) -> NDArray[np.int16]:
+    """Shape `(channels, samples)`: 440 Hz, and 880 Hz in the second channel."""
+    times = np.arange(round(duration_s * rate)) / rate
+    return np.stack([np.sin(2 * np.pi * hz * times) * 8000 for hz in TONES_HZ[:channels]]).astype(np.int16)
+
+
+def encode(
+    path: Path,
+    samples: NDArray[np.int16],
+    *,
+    container: str,
+    codec: str,
+    rate: int,
+    options: dict[str, str] | None = None,
+    bit_rate: int | None = None,
+) -> Path:
+    """Write `samples`, shape `(channels, samples)` at `rate`, with a codec of PyAV."""
+    layout = "mono" if len(samples) == 1 else "stereo"
+    with av.open(str(path), "w", format=container, options=options or {}) as file:
+        # FFmpeg's own Vorbis encoder counts as experimental.
+        stream = file.add_stream(codec, rate=rate, layout=layout, options={"strict": "experimental"})
+        if bit_rate:
+            stream.bit_rate = bit_rate
+        stream.codec_context.open()
+        wanted = stream.codec_context.format.name
+        frame_size = stream.codec_context.frame_size or 1024
+        resampler = av.AudioResampler(wanted, layout, rate, frame_size=frame_size)
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format="s16p", layout=layout)
+        frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), 0
+        for piece in (*resampler.resample(frame), *resampler.resample(None), None):
+            file.mux(stream.encode(piece))
+    return path
+
+
+def wav(path: Path, samples: NDArray[np.int16], rate: int = 16_000) -> Path:
+    """Plain 16-bit WAV."""
+    return encode(path, samples, container="wav", codec="pcm_s16le", rate=rate)
+
+
+def silent_video(path: Path) -> Path:
+    """An MP4 with a picture and no sound."""
+    with av.open(str(path), "w", format="mp4") as file:
+        stream = file.add_stream("mpeg4", rate=5)
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuv420p"
+        for _ in range(5):
+            frame = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    return path
+
+
+def day_of_silence(path: Path) -> Path:
+    """24 hours of silence in about 300 kB of FLAC."""
+    with av.open(str(path), "w", format="flac") as file:
+        stream = file.add_stream("flac", rate=4_000, layout="mono", options={"frame_size": "65535"})
+        resampler = av.AudioResampler("s16", "mono", 4_000, frame_size=65_535)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 4_000 * 600), np.int16), format="s16", layout="mono")
+        frame.sample_rate, frame.time_base = 4_000, Fraction(1, 4_000)
+        for minute in range(144):
+            frame.pts = minute * 4_000 * 600
+            for piece in resampler.resample(frame):
+                file.mux(stream.encode(piece))
+        for piece in (*resampler.resample(None), None):
+            file.mux(stream.encode(piece))
+    return path
+
+
+def without_length(flac: Path) -> Path:
+    """Overwrite the number of samples in the head of a FLAC file with 0, 'unknown'."""
+    data = bytearray(flac.read_bytes())
+    data[21] &= 0xF0
+    data[22:26] = bytes(4)
+    flac.write_bytes(data)
+    return flac
+
+
+def riff(path: Path, rate: int, data: bytes, *, data_size: int | None = None) -> Path:
+    """A mono 16-bit WAV head with any sample rate, and any claim about its size."""
+    size = len(data) if data_size is None else data_size
+    head = struct.pack(
+        "<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + size, b"WAVE", b"fmt ", 16, 1, 1, rate, 2 * rate, 2, 16, b"data", size
+    )
+    path.write_bytes(head + data)
+    return path
+
+
+def loudest_hz(samples: NDArray[np.int16], rate: int = 16_000) -> float:
+    """The strongest frequency of a signal."""
+    spectrum = np.abs(np.fft.rfft(samples.astype(np.float64)))
+    return float(np.fft.rfftfreq(len(samples), 1 / rate)[spectrum.argmax()])

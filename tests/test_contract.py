@@ -1,0 +1,187 @@
+import base64
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from voxtral_serverless.contract import (
+    ENGLISH_LABELS,
+    JobInput,
+    JobOptions,
+    JobResult,
+    Meta,
+    Transcription,
+    parse_job,
+    parse_options,
+)
+from voxtral_serverless.errors import InvalidJob, Notice
+
+URL = "https://example.com/audio.wav"
+
+
+def job(**fields: Any) -> dict[str, Any]:
+    return {"input": {"audio_url": URL, **fields}}
+
+
+def fault(payload: object) -> str:
+    with pytest.raises(InvalidJob) as caught:
+        parse_job(payload)
+    return caught.value.message
+
+
+def test_example_of_the_readme() -> None:
+    parsed = parse_job(job(task="transcribe_diarized", language="fr", summary=True, sentiment=True))
+    assert (parsed.task, parsed.language, parsed.summary, parsed.sentiment) == (
+        "transcribe_diarized", "fr", True, True,
+    )  # fmt: skip
+
+
+def test_defaults() -> None:
+    parsed = parse_job(job())
+    assert parsed.model_dump() == {
+        "audio_url": URL, "audio_base64": None, "task": "transcribe_diarized", "language": None, "summary": False,
+        "sentiment": False, "num_speakers": None, "min_speakers": None, "max_speakers": None, "channels": "auto",
+        "speaker_labels": [], "formats": [], "output_language": None, "sentiment_by_speaker": False,
+        "word_timestamps": False, "metadata": None,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("given_code", ["fr", "FR", "fr-FR", "fr_CA", "Fr-ca"])
+def test_language_is_normalised(given_code: str) -> None:
+    assert parse_job(job(language=given_code)).language == "fr"
+
+
+@pytest.mark.parametrize("code", ["xx", "french", "", "f", "fra", "12", "-"])
+def test_language_that_is_none(code: str) -> None:
+    assert "ISO 639-1" in fault(job(language=code))
+
+
+@pytest.mark.parametrize(
+    ("payload", "said"),
+    [
+        (None, '"input"'),
+        ([], '"input"'),
+        ({}, '"input"'),
+        ({"input": []}, '"input"'),
+        ({"input": {}}, "neither is given"),
+        ({"input": {"audio_url": URL, "audio_base64": "AAAA"}}, "both are given"),
+        (job(langage="fr"), "did you mean 'language'?"),
+        (job(num_speaker=2), "did you mean 'num_speakers'?"),
+        (job(zzz=1), "known are task, "),
+        (job(summary="yes"), "summary: "),
+        (job(num_speakers="2"), "num_speakers: "),
+        (job(num_speakers=0), "num_speakers: input should be greater than or equal to 1"),
+        (job(num_speakers=True), "num_speakers: "),
+        (job(min_speakers=3, max_speakers=2), "min_speakers (3) is greater than max_speakers (2)"),
+        (job(num_speakers=5, max_speakers=2), "num_speakers (5) lies outside"),
+        (job(task="translate"), "task: "),
+        (job(channels="left"), "channels: "),
+        (job(formats=["doc"]), "formats.0: "),
+        (job(formats="srt"), "formats: "),
+        (job(speaker_labels=[""]), "speaker_labels.0: "),
+        (job(metadata=[1]), "metadata: "),
+        ({"input": {"audio_url": "ftp://example.com/a.wav"}}, "only http and https"),
+        ({"input": {"audio_url": "/etc/passwd"}}, "only http and https"),
+        ({"input": {"audio_url": "file:///etc/passwd"}}, "only http and https"),
+        ({"input": {"audio_url": "http://[::1"}}, "not a valid URL"),
+        ({"input": {"audio_url": "http://example.com:99999/"}}, "not a valid URL"),
+        ({"input": {"audio_base64": "not base64!"}}, "not valid base64"),
+        ({"input": {"audio_base64": "AAA"}}, "not valid base64"),
+    ],
+)
+def test_fault_is_named(payload: object, said: str) -> None:
+    assert said in fault(payload)
+
+
+def test_all_faults_are_told_at_once() -> None:
+    message = fault({"input": {"langage": "fr", "language": "xx", "min_speakers": 3, "max_speakers": 1, "summary": 1}})
+    for part in ("'langage'", "'xx'", "greater than max_speakers", "summary", "neither is given"):
+        assert part in message
+
+
+def test_base64_in_lines_and_as_data_url() -> None:
+    sound = bytes(range(256))
+    lines = base64.encodebytes(sound).decode()
+    for text in (lines, f"data:audio/wav;base64,{lines}"):
+        assert parse_job({"input": {"audio_base64": text}}).inline_audio() == sound
+
+
+def test_defaults_of_the_endpoint_go_under_the_job() -> None:
+    parsed = parse_job(job(language="en"), {"language": "fr", "num_speakers": 2})
+    assert (parsed.language, parsed.num_speakers) == ("en", 2)
+
+
+def test_options_have_no_recording() -> None:
+    assert parse_options({"summary": True}).summary
+    with pytest.raises(InvalidJob, match="audio_url"):
+        parse_options({"audio_url": URL})
+
+
+names = st.sampled_from([*JobInput.model_fields, "langage", "x"])
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 30) | st.text(max_size=8) | st.sampled_from(["fr", URL, "AAAA", "mix"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(names, values, max_size=8))
+def test_any_job_parses_or_is_an_invalid_job(fields: dict[str, Any]) -> None:
+    try:
+        parsed = parse_job({"input": fields})
+    except InvalidJob:
+        return
+    assert (parsed.audio_url is None) != (parsed.audio_base64 is None)
+    if parsed.min_speakers and parsed.max_speakers:
+        assert parsed.min_speakers <= parsed.max_speakers
+
+
+@given(values)
+def test_any_payload_parses_or_is_an_invalid_job(payload: object) -> None:
+    with pytest.raises(InvalidJob):
+        parse_job(payload)
+
+
+def result(**fields: Any) -> JobResult:
+    meta = Meta(version="1", engine="e", models={}, timings={}, warnings=[Notice("a", "b")], quality={})
+    needed = {"task": "transcribe_diarized", "language": "fr", "duration": 1.0, "transcriptions": [], "meta": meta}
+    return JobResult(**{**needed, **fields})
+
+
+def test_answer_has_the_keys_that_were_asked_for_and_no_others() -> None:
+    assert set(result().to_json()) == {"task", "language", "duration", "transcriptions", "meta"}
+    assert result(summary=None).to_json()["summary"] is None
+
+
+def test_speaker_is_null_where_it_failed_and_absent_where_nobody_asked() -> None:
+    turns = [Transcription(speaker=None, start=0, end=1, text="a"), Transcription(start=1, end=2, text=None)]
+    assert result(transcriptions=turns).to_json()["transcriptions"] == [
+        {"speaker": None, "start": 0, "end": 1, "text": "a"},
+        {"start": 1, "end": 2, "text": None},
+    ]
+
+
+def test_answer_survives_the_way_through_json() -> None:
+    answer = result(summary="Résumé: …", metadata={"id": 7}, files={"srt": "1"})
+    assert JobResult.model_validate(json.loads(json.dumps(answer.to_json()))) == answer
+
+
+def test_answer_holds_no_number_that_json_lacks() -> None:
+    with pytest.raises(ValueError, match="finite"):
+        result(duration=float("nan"))
+
+
+def test_every_label_has_an_english_word() -> None:
+    from typing import get_args
+
+    from voxtral_serverless import contract
+
+    for labels in (contract.SentimentLabel, contract.Satisfaction, contract.Emotion):
+        assert set(get_args(labels)) <= set(ENGLISH_LABELS)
+
+
+def test_every_field_is_documented() -> None:
+    assert all(field.description for field in JobInput.model_fields.values())
+    assert set(JobOptions.model_fields) < set(JobInput.model_fields)

@@ -1,0 +1,251 @@
+import asyncio
+import base64
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.fakes.origin import running_origin
+from tests.media import CALL, tone, wav
+from tests.test_child import eventually
+from voxtral_serverless.audio.decode import decode
+from voxtral_serverless.audio.fetch import LocalAudio, Source
+from voxtral_serverless.audio.recording import Recording, Span
+from voxtral_serverless.contract import JobResult, parse_job, parse_options
+from voxtral_serverless.diarization.turns import Diarization, SpeakerHints
+from voxtral_serverless.errors import AudioTooLong, StageFailed, VoxtralError
+from voxtral_serverless.pipeline import process, source_of
+from voxtral_serverless.progress import NoEvents, Progress
+from voxtral_serverless.reporting import Report
+from voxtral_serverless.services import Services, build_services
+from voxtral_serverless.settings import load_settings
+from voxtral_serverless.transcription.plan import Clip, Utterance
+
+
+class Heard(NoEvents):
+    """Events that are kept."""
+
+    def __init__(self) -> None:
+        self.progresses: list[Progress] = []
+        self.utterances: list[Utterance] = []
+
+    def progress(self, progress: Progress) -> None:
+        self.progresses.append(progress)
+
+    def utterance(self, utterance: Utterance) -> None:
+        self.utterances.append(utterance)
+
+
+def embedded(**settings: Any) -> Services:
+    return build_services(load_settings(engine="embedded", **settings))
+
+
+async def first_turns(tmp_path: Path, seconds: float = 12.0) -> Path:
+    """A short piece of the bundled call: two turns."""
+    folder = tmp_path / "cut"
+    folder.mkdir()
+    recording = await decode(CALL, folder, 9000, lambda done, total: None)
+    return wav(tmp_path / "short.wav", np.asarray(recording.clip(Span(0, seconds)))[None])
+
+
+async def run(file: Path, services: Services | None = None, events: NoEvents | None = None, **fields: Any) -> JobResult:
+    options = parse_options({"language": "en", **fields})
+    return await process(options, LocalAudio(file), services or embedded(), events or NoEvents())
+
+
+def codes(result: JobResult) -> list[str]:
+    return [warning.code for warning in result.meta.warnings]
+
+
+async def test_answer_has_the_shape_of_the_contract(tmp_path: Path) -> None:
+    answer = (await run(await first_turns(tmp_path), summary=True, sentiment=True)).to_json()
+    assert list(answer) == ["task", "language", "duration", "transcriptions", "summary", "sentiment", "meta"]
+    assert [list(entry) for entry in answer["transcriptions"]] == [["speaker", "start", "end", "text"]] * 2
+    assert [entry["speaker"] for entry in answer["transcriptions"]] == ["SPEAKER_00", "SPEAKER_01"]
+    assert list(answer["sentiment"]) == ["sentiment", "score", "emotions", "satisfaction_client"]
+    assert answer["summary"].startswith("Summary: ")
+    assert answer["meta"]["engine"] == "embedded"
+    assert answer["meta"]["warnings"][0]["code"] == "embedded_engine"
+    assert set(answer["meta"]["timings"]) == {
+        "fetching", "decoding", "voice_activity", "diarization", "transcription", "analysis",
+    }  # fmt: skip
+
+
+async def test_task_transcribe_has_text_and_no_speakers(tmp_path: Path) -> None:
+    answer = (await run(await first_turns(tmp_path), task="transcribe")).to_json()
+    assert list(answer) == ["task", "language", "duration", "transcriptions", "text", "meta"]
+    assert all(list(entry) == ["start", "end", "text"] for entry in answer["transcriptions"])
+    assert answer["text"] == " ".join(entry["text"] for entry in answer["transcriptions"])
+    assert "garden" in answer["text"]
+
+
+async def test_other_language_gives_turns_without_text_and_says_why(tmp_path: Path) -> None:
+    result = await run(await first_turns(tmp_path), language="fr", summary=True, sentiment=True)
+    assert result.language == "fr"
+    assert [(entry.speaker, entry.text) for entry in result.transcriptions] == [
+        ("SPEAKER_00", None),
+        ("SPEAKER_01", None),
+    ]
+    assert (result.summary, result.sentiment) == (None, None)
+    assert {"language_not_supported", "nothing_to_analyse"} <= set(codes(result))
+    assert "summary" in result.to_json()
+
+
+async def test_language_that_was_not_given_is_assumed_with_a_warning(tmp_path: Path) -> None:
+    result = await run(await first_turns(tmp_path, 6), language=None)
+    assert result.language == "en"
+    assert "language_assumed" in codes(result)
+
+
+async def test_silence_is_a_success(tmp_path: Path) -> None:
+    result = await run(wav(tmp_path / "a.wav", np.zeros((1, 48_000), np.int16)), summary=True, formats=["srt", "rttm"])
+    answer = result.to_json()
+    assert (answer["transcriptions"], answer["summary"], answer["duration"]) == ([], None, 3.0)
+    assert answer["files"] == {"srt": "", "rttm": ""}
+    assert {"no_speech", "nothing_to_analyse"} <= set(codes(result))
+    assert (await run(tmp_path / "a.wav", task="transcribe")).text == ""
+
+
+async def test_what_was_asked_for_comes_along(tmp_path: Path) -> None:
+    result = await run(
+        await first_turns(tmp_path), speaker_labels=["Agent"], formats=["txt", "rttm"], metadata={"id": [7]},
+        word_timestamps=True, sentiment_by_speaker=True, channels="split",
+    )  # fmt: skip
+    answer = result.to_json()
+    assert [entry["speaker"] for entry in answer["transcriptions"]] == ["Agent", "SPEAKER_01"]
+    assert answer["files"]["txt"].startswith("[0:00:00] Agent: ")
+    assert answer["metadata"] == {"id": [7]}
+    assert answer["sentiment_by_speaker"] is None
+    assert all(entry["words"] is None for entry in answer["transcriptions"])
+    assert {"word_timestamps_unavailable", "sentiment_by_speaker_unavailable", "channels_not_split"} <= set(
+        codes(result)
+    )
+
+
+async def test_labels_in_english(tmp_path: Path) -> None:
+    result = await run(await first_turns(tmp_path), embedded(label_language="en"), sentiment=True)
+    assert result.sentiment is not None
+    assert result.sentiment.sentiment in ("positive", "neutral", "negative", "mixed")
+
+
+async def test_no_diarizer_gives_null_speakers(tmp_path: Path) -> None:
+    result = await run(await first_turns(tmp_path), embedded(diarizer="none"))
+    assert {entry.speaker for entry in result.transcriptions} == {None}
+    assert "diarization_failed" in codes(result)
+    assert "speaker" in result.to_json()["transcriptions"][0]
+
+
+class BrokenDiarizer:
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    async def diarize(
+        self, recording: Recording, speech: tuple[Span, ...], hints: SpeakerHints, report: Report
+    ) -> Diarization:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [StageFailed("out of memory."), ValueError("/secret/path")])
+async def test_failed_diarization_never_loses_the_transcript(error: Exception, tmp_path: Path) -> None:
+    services = dataclasses.replace(embedded(), diarizer=BrokenDiarizer(error))
+    result = await run(await first_turns(tmp_path), services)
+    assert all(entry.text and entry.speaker is None for entry in result.transcriptions)
+    assert "diarization_failed" in codes(result)
+    assert "secret" not in str(result.to_json())
+
+
+class BrokenAnalyst:
+    async def summarise(self, utterances: Sequence[Utterance], language: str) -> str:
+        raise RuntimeError
+
+    async def judge(self, utterances: Sequence[Utterance], language: str) -> Any:
+        raise StageFailed("the engine is gone.")
+
+
+async def test_failed_analysis_never_loses_the_transcript(tmp_path: Path) -> None:
+    services = dataclasses.replace(embedded(), analyst=BrokenAnalyst())
+    result = await run(await first_turns(tmp_path), services, summary=True, sentiment=True)
+    assert result.transcriptions[0].text
+    assert (result.summary, result.sentiment) == (None, None)
+    assert {"internal_error", "stage_failed"} <= set(codes(result))
+
+
+class ForgetfulTranscriber:
+    async def transcribe(
+        self, recording: Recording, clips: Sequence[Clip], language: str | None, heard: Callable[[int, str], None]
+    ) -> list[str | None]:
+        heard(0, "one")
+        return ["one", None]
+
+
+async def test_lost_turn_is_null_with_a_warning(tmp_path: Path) -> None:
+    services = dataclasses.replace(embedded(), transcriber=ForgetfulTranscriber())
+    result = await run(await first_turns(tmp_path), services)
+    assert [entry.text for entry in result.transcriptions] == ["one", None]
+    assert "turns_lost" in codes(result)
+    assert result.meta.quality["turns_without_text"] == 1
+
+
+async def test_events_tell_stages_percentages_and_utterances(tmp_path: Path) -> None:
+    heard = Heard()
+    result = await run(await first_turns(tmp_path), events=heard, summary=True)
+    percents = [progress.percent for progress in heard.progresses]
+    assert percents == sorted(percents)
+    assert percents[-1] == 100
+    stages = list(dict.fromkeys(progress.stage for progress in heard.progresses))
+    assert stages == ["fetching", "decoding", "voice_activity", "diarization", "transcription", "analysis"]
+    assert sorted(u.text or "" for u in heard.utterances) == sorted(entry.text or "" for entry in result.transcriptions)
+
+
+async def test_recording_by_url_and_by_base64(tmp_path: Path) -> None:
+    data = (await first_turns(tmp_path, 6)).read_bytes()
+    async with running_origin(data) as origin:
+        by_url = parse_job({"input": {"audio_url": f"{origin.url}/ok", "language": "en"}})
+        one = await process(by_url, source_of(by_url), embedded(fetch_allow_private=True), NoEvents())
+    inline = parse_job({"input": {"audio_base64": base64.b64encode(data).decode(), "language": "en"}})
+    other = await process(inline, source_of(inline), embedded(), NoEvents())
+    assert one.transcriptions == other.transcriptions
+    assert one.transcriptions[0].text
+
+
+async def test_duration_is_limited(tmp_path: Path) -> None:
+    with pytest.raises(AudioTooLong):
+        await run(wav(tmp_path / "a.wav", tone(3.0)), embedded(max_duration_s=2))
+
+
+@pytest.mark.parametrize("source", [LocalAudio(Path("missing.wav")), LocalAudio(Path(__file__))])
+async def test_nothing_is_left_behind_by_a_failure(source: Source, temporary: Path) -> None:
+    with pytest.raises(VoxtralError):
+        await process(parse_options({}), source, embedded(), NoEvents())
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize("stage", ["decoding", "voice_activity", "diarization", "transcription"])
+async def test_nothing_is_left_behind_by_a_cancellation(stage: str, temporary: Path) -> None:
+    reached = asyncio.Event()
+
+    class Watch(NoEvents):
+        def progress(self, progress: Progress) -> None:
+            if progress.stage == stage:
+                reached.set()
+
+    task = asyncio.create_task(run(CALL, events=Watch()))
+    await asyncio.wait_for(reached.wait(), 20)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 2)
+    assert list(temporary.iterdir()) == []
+    children = Path(f"/proc/self/task/{os.getpid()}/children")
+    assert await eventually(lambda: children.read_text().split() == [])
+
+
+async def test_jobs_run_beside_each_other(tmp_path: Path) -> None:
+    file = await first_turns(tmp_path, 6)
+    services = embedded()
+    results = await asyncio.gather(*(run(file, services, metadata={"id": number}) for number in range(3)))
+    assert [result.metadata for result in results] == [{"id": 0}, {"id": 1}, {"id": 2}]
+    assert len({result.transcriptions[0].text for result in results}) == 1
