@@ -36,6 +36,7 @@ def encode(
     with av.open(str(path), "w", format=container, options=options or {}) as file:
         # FFmpeg's own Vorbis encoder counts as experimental.
         stream = file.add_stream(codec, rate=rate, layout=layout, options={"strict": "experimental"})
+        assert isinstance(stream, av.AudioStream)
         if bit_rate:
             stream.bit_rate = bit_rate
         stream.codec_context.open()
@@ -76,10 +77,10 @@ def day_of_silence(path: Path) -> Path:
         frame.sample_rate, frame.time_base = 4_000, Fraction(1, 4_000)
         for minute in range(144):
             frame.pts = minute * 4_000 * 600
-            for piece in resampler.resample(frame):
-                file.mux(stream.encode(piece))
-        for piece in (*resampler.resample(None), None):
-            file.mux(stream.encode(piece))
+            for part in resampler.resample(frame):
+                file.mux(stream.encode(part))
+        for rest in (*resampler.resample(None), None):
+            file.mux(stream.encode(rest))
     return path
 
 

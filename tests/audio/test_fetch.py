@@ -35,7 +35,7 @@ async def test_url_becomes_a_file_of_ours(tmp_path: Path) -> None:
         file = await fetch(RemoteAudio(url), tmp_path, LIMITS, lambda done, total: told.append((done, total)))
     assert file.read_bytes() == BODY
     assert file == tmp_path / "recording"
-    assert told[-1] == (len(BODY), len(BODY))
+    assert list(told[-1]) == [len(BODY), len(BODY)]
     assert origin.requests[0]["Accept-Encoding"] == "identity"
 
 

@@ -9,6 +9,7 @@ from tests.media import CALL
 from tests.test_child import alive, eventually
 from voxtral_serverless.audio.decode import decode
 from voxtral_serverless.audio.recording import Recording, Span
+from voxtral_serverless.child import Child
 from voxtral_serverless.errors import LanguageNotSupported
 from voxtral_serverless.transcription import sphinx
 from voxtral_serverless.transcription.plan import Clip
@@ -75,7 +76,7 @@ async def test_cancelling_ends_the_recognisers(call: Recording, monkeypatch: pyt
     pids: list[int] = []
     original = sphinx._recognise
 
-    async def note(child: sphinx.Child, audio: Span) -> str:
+    async def note(child: Child, audio: Span) -> str:
         pids.append(child.process.pid)
         return await original(child, audio)
 
