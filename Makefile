@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: setup demo test lint lock docs clean
 
@@ -10,11 +11,12 @@ setup: $(STAMP)
 
 # The locked libraries by hash, then the package itself, built by the locked hatchling.
 $(STAMP): requirements/dev.txt pyproject.toml
-	$(PYTHON) scripts/check_python.py
-	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements/dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	touch $@
+	@$(PYTHON) scripts/check_python.py
+	@echo "Setting up $(VENV) (once, about half a minute) …" >&2
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(INSTALL) --require-hashes --only-binary :all: -r requirements/dev.txt
+	@$(INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
 
 # The main job on the bundled call with the embedded engine: the answer on stdout, the rest on stderr.
 demo: setup

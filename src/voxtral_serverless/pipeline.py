@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -49,7 +48,7 @@ async def process(job: JobOptions, source: Source, services: Services, events: E
             speech = await in_thread(lambda tell: detect_speech(recording, report=tell), report)
         turns = await _tell_speakers_apart(run, recording, speech)
         utterances = await _transcribe(run, recording, turns, speech)
-        answers = await _analyse(run, utterances)
+        answers = await _analyse(run, utterances) | await _render(job, utterances)
     return _result(run, recording, speech, utterances, answers)
 
 
@@ -119,20 +118,23 @@ async def _transcribe(run: _Run, recording: Recording, turns: list[Turn], speech
     run.language = _language(run, turns)
     clips = plan_by_turns(turns, speech, recording.duration)
     texts: list[str | None] = [None] * len(clips)
-    missing = Counter(clip.turn for clip in clips)
+    clips_of: list[list[int]] = [[] for _ in turns]
+    for index, clip in enumerate(clips):
+        clips_of[clip.turn].append(index)
+    waiting = [len(indices) for indices in clips_of]
 
-    def utterance(index: int) -> Utterance:
-        of_turn = [text for clip, text in zip(clips, texts, strict=True) if clip.turn == index]
-        return utterance_of(turns[index], of_turn, speech)
+    def utterance(turn: int) -> Utterance:
+        return utterance_of(turns[turn], [texts[index] for index in clips_of[turn]], speech)
 
     with run.meter.stage("transcription") as report:
 
         def heard(index: int, text: str) -> None:
             texts[index] = text
-            missing[clips[index].turn] -= 1
-            if not missing[clips[index].turn]:
-                run.events.utterance(utterance(clips[index].turn))
-            report(sum(text is not None for text in texts), len(texts))
+            turn = clips[index].turn
+            waiting[turn] -= 1
+            if not waiting[turn]:
+                run.events.utterance(utterance(turn))
+            report(len(turns) - sum(map(bool, waiting)), len(turns))
 
         work = run.services.transcriber.transcribe(recording, clips, run.language, heard)
         done = await run.attempt("transcription", work)
@@ -181,6 +183,13 @@ async def _analyse(run: _Run, utterances: list[Utterance]) -> dict[str, Any]:
     return answers
 
 
+async def _render(job: JobOptions, utterances: list[Utterance]) -> dict[str, Any]:
+    """The files that the job asks for; in a thread, since hours of subtitles take seconds."""
+    if not job.formats:
+        return {}
+    return {"files": {name: await asyncio.to_thread(render, name, utterances) for name in job.formats}}
+
+
 def _result(
     run: _Run, recording: Recording, speech: Sequence[Span], utterances: list[Utterance], answers: dict[str, Any]
 ) -> JobResult:
@@ -190,8 +199,6 @@ def _result(
     if job.task == "transcribe":
         texts = [utterance.text for utterance in utterances if utterance.text is not None]
         optional["text"] = " ".join(filter(None, texts)) if texts or not utterances else None
-    if job.formats:
-        optional["files"] = {name: render(name, utterances) for name in job.formats}
     if job.metadata is not None:
         optional["metadata"] = job.metadata
     if job.word_timestamps:

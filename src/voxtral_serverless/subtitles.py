@@ -7,6 +7,7 @@ seconds each; one speaker's cues never overlap; the speaker is named where it ch
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -99,7 +100,7 @@ class _WordTimes:
 
     def __init__(self, utterance: Utterance, words: Sequence[str]) -> None:
         self._stretches = utterance.voiced or (utterance.span,)
-        self._voiced_s = sum(stretch.duration for stretch in self._stretches)
+        self._voiced_s = list(accumulate((stretch.duration for stretch in self._stretches), initial=0.0))
         self._offsets = list(accumulate((len(word) + 1 for word in words), initial=0))
 
     def span(self, first: int, last: int) -> Span:
@@ -109,9 +110,9 @@ class _WordTimes:
 
     def _at(self, offset: int, *, ending: bool) -> float:
         """The time at which so many characters are spoken; at a pause, its end, or its start for an `ending`."""
-        left = self._voiced_s * offset / self._offsets[-1]
-        for stretch in self._stretches:
-            if left < stretch.duration - EDGE_S or (ending and left <= stretch.duration + EDGE_S):
-                return stretch.start + min(left, stretch.duration)
-            left = max(0.0, left - stretch.duration)
-        return self._stretches[-1].end
+        spoken_s = self._voiced_s[-1] * offset / self._offsets[-1]
+        # A moment that falls on a pause up to rounding belongs before it where something ends, else behind it.
+        index = bisect_right(self._voiced_s, spoken_s - EDGE_S if ending else spoken_s + EDGE_S) - 1
+        index = min(max(index, 0), len(self._stretches) - 1)
+        stretch = self._stretches[index]
+        return min(max(stretch.start, stretch.start + spoken_s - self._voiced_s[index]), stretch.end)

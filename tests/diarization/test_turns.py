@@ -1,5 +1,6 @@
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -74,10 +75,13 @@ def test_names_follow_appearance(some: list[Turn]) -> None:
     assert len(pairs) == len(first)
 
 
-@given(st.lists(spans(), max_size=8), spans())
-def test_covered_parts_lie_inside(regions: list[Span], span: Span) -> None:
-    for part in covered_by(regions, span):
-        assert span.start <= part.start < part.end <= span.end
+@given(st.sets(st.integers(0, 600), max_size=16), spans())
+def test_covered_parts_are_what_lies_inside(edges: set[int], span: Span) -> None:
+    ordered = sorted(edges)
+    regions = [Span(start / 10, end / 10) for start, end in zip(ordered[::2], ordered[1::2], strict=False)]
+    parts = covered_by(regions, span)
+    assert all(span.start <= part.start < part.end <= span.end for part in parts)
+    assert sum(part.duration for part in parts) == pytest.approx(sum(region.overlap(span) for region in regions))
 
 
 def test_speech_of_nobody() -> None:

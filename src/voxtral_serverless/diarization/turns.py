@@ -5,8 +5,10 @@ All of them take and give turns in order of start. Nothing here reads audio.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice, takewhile
 
 from voxtral_serverless.audio.recording import Span
 from voxtral_serverless.errors import Notice
@@ -77,6 +79,7 @@ def without_speakers(speech: Iterable[Span]) -> list[Turn]:
 
 
 def covered_by(regions: Sequence[Span], span: Span) -> tuple[Span, ...]:
-    """The parts of `regions` that lie inside `span`."""
-    cut = (Span(max(region.start, span.start), min(region.end, span.end)) for region in regions)
-    return tuple(part for part in cut if part.duration > 0)
+    """The parts of `regions` (in order, apart from each other) that lie inside `span`."""
+    first = bisect_right(regions, span.start, key=lambda region: region.end)
+    inside = takewhile(lambda region: region.start < span.end, islice(regions, first, None))
+    return tuple(Span(max(region.start, span.start), min(region.end, span.end)) for region in inside)

@@ -50,15 +50,28 @@ def plan_by_turns(turns: Sequence[Turn], speech: Sequence[Span], duration: float
     reaches into another turn of the same channel.
     """
     clips: list[Clip] = []
-    for index, turn in enumerate(turns):
-        before = max((other.span.end for other in turns[:index] if other.channel == turn.channel), default=0.0)
-        after = next((other.span.start for other in turns[index + 1 :] if other.channel == turn.channel), duration)
+    for index, (turn, room) in enumerate(zip(turns, _rooms(turns, duration), strict=True)):
         cores = cut_at_pauses(turn.span, covered_by(speech, turn.span))
         for piece, core in enumerate(cores):
-            start = max(core.start - PADDING_S, before, 0.0) if piece == 0 else core.start
-            end = min(core.end + PADDING_S, after, duration) if piece == len(cores) - 1 else core.end
+            start = max(core.start - PADDING_S, room.start) if piece == 0 else core.start
+            end = min(core.end + PADDING_S, room.end) if piece == len(cores) - 1 else core.end
             clips.append(Clip(index, core, Span(min(start, core.start), max(end, core.end)), turn.channel))
     return clips
+
+
+def _rooms(turns: Sequence[Turn], duration: float) -> list[Span]:
+    """For each turn, from the end of the turns before it to the start of the next, on its channel."""
+    ends: dict[int | None, float] = {}
+    before = []
+    for turn in turns:
+        before.append(ends.get(turn.channel, 0.0))
+        ends[turn.channel] = max(before[-1], turn.span.end)
+    starts: dict[int | None, float] = {}
+    after = []
+    for turn in reversed(turns):
+        after.append(starts.get(turn.channel, duration))
+        starts[turn.channel] = turn.span.start
+    return [Span(start, end) for start, end in zip(before, reversed(after), strict=True)]
 
 
 def cut_at_pauses(span: Span, speech: Sequence[Span], max_s: float = MAX_CLIP_S) -> list[Span]:
