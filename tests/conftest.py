@@ -34,3 +34,8 @@ def temporary(own_environment: None, tmp_path: Path) -> Path:
 
 def no_report(done: float, total: float) -> None:
     """A report that nobody reads."""
+
+
+def leftovers(temporary: Path) -> list[Path]:
+    """What is in the temporary folder, but for the empty folder in which jobs have theirs."""
+    return [path for path in temporary.rglob("*") if path.parent != temporary or not path.name.startswith("voxtral-")]

@@ -69,3 +69,9 @@ def test_subtitles_read_back_with_the_same_words(said: str, name: FileFormat) ->
         shown = shown.replace(escaped, mark) if name == "vtt" else shown
     assert shown.split() == said.replace("\\", "/").split()
     assert len(pysubs2.SSAFile.from_string(file, format_=name)) == len(blocks)
+
+
+def test_name_that_needs_a_line_of_its_own() -> None:
+    said = [Utterance(Span(0, 1), "Madame la Directrice Générale", "Anticonstitutionnellement.")]
+    assert render("srt", said).split("\n")[2:4] == ["Madame la Directrice Générale:", "Anticonstitutionnellement."]
+    assert render("vtt", said).split("\n")[4] == "<v Madame la Directrice Générale>Anticonstitutionnellement."

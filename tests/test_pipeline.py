@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.conftest import leftovers
 from tests.fakes.origin import running_origin
 from tests.media import CALL, tone, wav
 from tests.test_child import eventually
@@ -221,7 +222,7 @@ async def test_duration_is_limited(tmp_path: Path) -> None:
 async def test_nothing_is_left_behind_by_a_failure(source: Source, temporary: Path) -> None:
     with pytest.raises(VoxtralError):
         await process(parse_options({}), source, embedded(), NoEvents())
-    assert list(temporary.iterdir()) == []
+    assert leftovers(temporary) == []
 
 
 @pytest.mark.parametrize("stage", ["decoding", "voice_activity", "diarization", "transcription"])
@@ -238,7 +239,7 @@ async def test_nothing_is_left_behind_by_a_cancellation(stage: str, temporary: P
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(task, 2)
-    assert list(temporary.iterdir()) == []
+    assert leftovers(temporary) == []
     children = Path(f"/proc/self/task/{os.getpid()}/children")
     assert await eventually(lambda: children.read_text().split() == [])
 

@@ -7,7 +7,7 @@ from voxtral_serverless.audio.recording import Span
 from voxtral_serverless.subtitles import LINE_CHARACTERS, MAX_CUE_S, Cue, cues
 from voxtral_serverless.transcription.plan import Utterance
 
-words = st.text("abcdefgé'", min_size=1, max_size=14) | st.sampled_from(["oui.", "non,", "d'accord!", "a", "I"])
+words = st.text("abcdefgé'", min_size=1, max_size=60) | st.sampled_from(["oui.", "non,", "d'accord!", "a", "I"])
 
 
 @st.composite
@@ -21,7 +21,7 @@ def conversations(draw: st.DrawFn) -> list[Utterance]:
             duration = max(0.3, len(" ".join(said)) / draw(st.integers(8, 20)) / 4)
             voiced.append(Span(now, now + duration))
             now += duration + draw(st.integers(1, 9)) / 10
-        speaker = draw(st.sampled_from([None, "SPEAKER_00", "Agent"]))
+        speaker = draw(st.sampled_from([None, "SPEAKER_00", "Agent", "A very long name " * 4]))
         utterances.append(Utterance(Span(start, voiced[-1].end), speaker, " ".join(said) or None, tuple(voiced)))
         now += 0.1
     return utterances
@@ -29,18 +29,18 @@ def conversations(draw: st.DrawFn) -> list[Utterance]:
 
 @given(conversations())
 def test_no_word_is_lost_or_moved(conversation: list[Utterance]) -> None:
-    shown = " ".join(line for cue in cues(conversation) for line in cue.lines).split()
-    assert shown == " ".join(u.text or "" for u in conversation).split()
+    shown = "".join(line for cue in cues(conversation) for line in cue.lines)
+    assert shown.replace(" ", "") == "".join(u.text or "" for u in conversation).replace(" ", "")
 
 
 @given(conversations())
 def test_cues_can_be_read(conversation: list[Utterance]) -> None:
     for cue in cues(conversation):
-        assert len(cue.lines) <= 2
-        label = len(f"{cue.speaker}: ") if cue.speaker else 0
+        assert 1 <= len(cue.lines) <= 2
+        label = len(f"{cue.speaker}: ") if cue.speaker and cue.lines[0] else 0
         for index, line in enumerate(cue.lines):
             assert len(line) + (0 if index else label) <= LINE_CHARACTERS
-        assert cue.span.duration <= MAX_CUE_S or sum(len(line.split()) for line in cue.lines) == 1
+        assert 0 <= cue.span.duration <= MAX_CUE_S + 1e-6
 
 
 @given(conversations())
@@ -78,6 +78,28 @@ def test_words_are_spread_over_the_voiced_part_only() -> None:
     ]
 
 
-def test_word_longer_than_a_line_is_shown_whole() -> None:
-    (cue,) = cues([Utterance(Span(0, 1), None, "x" * 60)])
-    assert cue.lines == ("x" * 60,)
+def test_word_longer_than_a_line_fills_lines() -> None:
+    (cue,) = cues([Utterance(Span(0, 3), None, "x" * 60)])
+    assert cue.lines == ("x" * 42, "x" * 18)
+
+
+def test_text_without_spaces_is_cut_into_cues() -> None:
+    shown = cues([Utterance(Span(0, 40), None, "話" * 300)])
+    assert "".join(line for cue in shown for line in cue.lines) == "話" * 300
+    assert all(len(line) <= LINE_CHARACTERS for cue in shown for line in cue.lines)
+
+
+def test_long_name_is_shortened_and_the_word_beside_it_gets_its_own_line() -> None:
+    (cue,) = cues([Utterance(Span(0, 1), "Madame la Directrice Générale Adjointe des Services", "Oui.")])
+    assert cue.speaker is not None
+    assert len(cue.speaker) <= LINE_CHARACTERS - 2
+    assert cue.lines[-1] == "Oui."
+
+
+def test_words_spoken_very_slowly_are_shown_for_seven_seconds() -> None:
+    assert [cue.span for cue in cues([Utterance(Span(0, 30), None, "hello world")])] == [Span(0, 7), Span(15, 22)]
+
+
+def test_cues_are_about_as_full_as_each_other() -> None:
+    first, second = cues([Utterance(Span(0, 8), None, "word " * 24)])
+    assert abs(sum(map(len, first.lines)) - sum(map(len, second.lines))) < 25

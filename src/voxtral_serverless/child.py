@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import signal
+import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -19,13 +20,21 @@ from voxtral_serverless.errors import StageFailed
 
 LINE_BYTES = 1 << 20
 """Longest line that a child may write."""
+COMPLAINT_BYTES = 2000
 
 
 class Child:
     """The parent's end of a running child."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, complaints: IO[bytes]) -> None:
         self.process = process
+        self._complaints = complaints
+
+    def complaints(self) -> str:
+        """The last of what the child wrote on its standard error, for the log."""
+        end = self._complaints.seek(0, os.SEEK_END)
+        self._complaints.seek(max(0, end - COMPLAINT_BYTES))
+        return self._complaints.read().decode(errors="replace").strip()
 
     async def send(self, message: Mapping[str, Any]) -> None:
         """Write one line to the child's standard input.
@@ -70,21 +79,22 @@ async def running_child(
 
     Its standard input is the file `stdin`, or else a pipe for `Child.send`.
     """
-    process = await asyncio.create_subprocess_exec(
-        *arguments,
-        cwd=folder,
-        env=dict(environment),
-        stdin=stdin or asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        pass_fds=tuple(pass_fds),
-        start_new_session=True,
-        limit=LINE_BYTES,
-    )
-    try:
-        yield Child(process)
-    finally:
-        await _end(process)
+    with tempfile.TemporaryFile() as complaints:
+        process = await asyncio.create_subprocess_exec(
+            *arguments,
+            cwd=folder,
+            env=dict(environment),
+            stdin=stdin or asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=complaints,
+            pass_fds=tuple(pass_fds),
+            start_new_session=True,
+            limit=LINE_BYTES,
+        )
+        try:
+            yield Child(process, complaints)
+        finally:
+            await _end(process)
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

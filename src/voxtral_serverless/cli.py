@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,7 +17,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from voxtral_serverless import __version__
-from voxtral_serverless.errors import InvalidJob, SourceNotFound, SourceUnreadable, VoxtralError, public_error
+from voxtral_serverless.errors import (
+    InvalidJob,
+    OutputUnwritable,
+    SourceNotFound,
+    SourceUnreadable,
+    VoxtralError,
+    public_error,
+)
 
 if TYPE_CHECKING:
     from voxtral_serverless.audio.fetch import Source
@@ -26,7 +35,9 @@ log = logging.getLogger(__name__)
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, rich_markup_mode=None)
 
 OutputFormat = Literal["json", "txt", "srt", "vtt", "rttm"]
-INTERRUPTED = 130
+EngineName = Literal["auto", "vllm", "embedded"]
+INTERRUPTED, CLOSED_PIPE = 130, 141
+"""128 and the number of the signal, as shells have it."""
 
 
 def main() -> None:
@@ -75,7 +86,7 @@ def transcribe(
     sentiment_by_speaker: Annotated[bool | None, typer.Option(help="Ask for each speaker's sentiment.")] = None,
     word_timestamps: Annotated[bool | None, typer.Option(help="Ask for the time of each word.")] = None,
     metadata: Annotated[str | None, typer.Option(help="A JSON object to be echoed back.")] = None,
-    engine: Annotated[str | None, typer.Option(help="auto, vllm or embedded; default: ENGINE.")] = None,
+    engine: Annotated[EngineName | None, typer.Option(help="Who transcribes; default: ENGINE.")] = None,
     output_format: Annotated[OutputFormat, typer.Option("--format", help="What to print.")] = "json",
     output: Annotated[Path | None, typer.Option(help="Write the result to this file.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the log.")] = False,
@@ -86,13 +97,15 @@ def transcribe(
         "num_speakers": num_speakers, "min_speakers": min_speakers, "max_speakers": max_speakers,
         "channels": channels, "speaker_labels": speaker_labels or None, "formats": formats or None,
         "output_language": output_language, "sentiment_by_speaker": sentiment_by_speaker,
-        "word_timestamps": word_timestamps, "metadata": _json_object(metadata),
+        "word_timestamps": word_timestamps,
     }  # fmt: skip
     from voxtral_serverless.log import set_up_logging
 
     set_up_logging(logging.INFO if verbose else logging.WARNING)
     try:
+        given["metadata"] = _parsed(metadata, "--metadata") if metadata else None
         fields = _job_file(job) | {name: value for name, value in given.items() if value is not None}
+        _check_output(output)
         result = _run(source, fields, engine, output_format)
         _write(_rendered(result, output_format), output)
     except VoxtralError as error:
@@ -101,19 +114,19 @@ def transcribe(
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)
         raise typer.Exit(INTERRUPTED) from None
+    except typer.Exit:
+        raise
     except Exception as error:
         log.exception("unexpected failure")
         typer.echo(str(public_error(error)), err=True)
         raise typer.Exit(1) from None
 
 
-def _json_object(text: str | None) -> Any:
-    if text is None:
-        return None
+def _parsed(text: str, what: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
-        raise typer.BadParameter("--metadata is not valid JSON.") from None
+    except (ValueError, RecursionError) as error:
+        raise InvalidJob(f"{what} is not valid JSON.") from error
 
 
 def _job_file(path: Path | None) -> dict[str, Any]:
@@ -124,23 +137,24 @@ def _job_file(path: Path | None) -> dict[str, Any]:
         return {}
     try:
         text = sys.stdin.read() if str(path) == "-" else path.read_text("utf-8")
-        return job_fields(json.loads(text))
     except FileNotFoundError as error:
         raise SourceNotFound(f"there is no job file {str(path)!r}.") from error
-    except OSError as error:
-        raise SourceUnreadable(f"the job file {str(path)!r} may not be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise InvalidJob(f"the job file {str(path)!r} is not valid JSON.") from error
+    except (OSError, ValueError) as error:
+        raise SourceUnreadable(f"the job file {str(path)!r} may not be read.") from error
+    return job_fields(_parsed(text, f"the job file {str(path)!r}"))
 
 
-def _run(source: str | None, fields: dict[str, Any], engine: str | None, output_format: OutputFormat) -> JobResult:
+def _run(
+    source: str | None, fields: dict[str, Any], engine: EngineName | None, output_format: OutputFormat
+) -> JobResult:
     from voxtral_serverless.services import build_services
     from voxtral_serverless.settings import load_settings
     from voxtral_serverless.workspace import sweep_leftovers
 
     settings = load_settings(**({"engine": engine} if engine else {}))
-    if output_format != "json":
-        fields = {**fields, "formats": [*(fields.get("formats") or []), output_format]}
+    formats = fields.get("formats") or []
+    if output_format != "json" and isinstance(formats, list):
+        fields = {**fields, "formats": [*formats, output_format]}
     options, where = _job(source, fields, settings.job_defaults)
     sweep_leftovers()
     return _process(options, where, build_services(settings))
@@ -154,8 +168,9 @@ def _job(source: str | None, fields: dict[str, Any], defaults: dict[str, Any]) -
 
     if source is None and not {"audio_url", "audio_base64"} & fields.keys():
         raise InvalidJob("no recording is given: name a file or a URL, or a job that has one (--job).")
-    rest = {name: value for name, value in fields.items() if source is None or not name.startswith("audio_")}
-    if source is None or source.startswith(("http://", "https://")):
+    recordings = {"audio_url", "audio_base64"} if source else set()
+    rest = {name: value for name, value in fields.items() if name not in recordings}
+    if source is None or re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", source):
         parsed = parse_job({"input": rest | ({"audio_url": source} if source else {})}, defaults)
         return parsed, source_of(parsed)
     return parse_options(rest, defaults), LocalAudio(Path(source))
@@ -186,14 +201,29 @@ def _process(options: JobOptions, where: Source, services: Services) -> JobResul
 def _rendered(result: JobResult, output_format: OutputFormat) -> str:
     if output_format == "json":
         return json.dumps(result.to_json(), ensure_ascii=False, indent=2) + "\n"
-    return (result.files or {}).get(output_format, "")
+    return (result.files or {}).get(output_format) or ""
+
+
+def _check_output(path: Path | None) -> None:
+    """Refuse before the work what could not be written after it."""
+    if path is not None and (path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK)):
+        raise OutputUnwritable(f"{str(path)!r} cannot be written.")
 
 
 def _write(text: str, path: Path | None) -> None:
-    if path is None:
-        sys.stdout.write(text)
-        return
     try:
-        path.write_text(text, "utf-8")
+        if path is not None:
+            path.write_text(text, "utf-8")
+            return
     except OSError as error:
-        raise SourceUnreadable(f"{str(path)!r} may not be written: {error.strerror}.") from error
+        # The work is done: better in the wrong place than lost.
+        sys.stdout.write(text)
+        raise OutputUnwritable(f"{str(path)!r} could not be written ({error.strerror}); it is on stdout.") from error
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise typer.Exit(CLOSED_PIPE) from error
+        raise OutputUnwritable(f"stdout could not be written ({error.strerror}).") from error

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, TypeVar
@@ -73,7 +75,31 @@ def _base64_text(value: str) -> str:
     return body
 
 
+def _speaker_names(names: list[str]) -> list[str]:
+    """The names on one line each; a ValueError where one is empty, there twice, or one of ours."""
+    tidy = [" ".join(name.split()) for name in names]
+    if not all(name.isprintable() and name for name in tidy):
+        raise ValueError("a name is empty or holds a character that cannot be printed")
+    if len(set(tidy)) < len(tidy):
+        raise ValueError("a name is there twice")
+    if any(re.fullmatch(r"SPEAKER_\d+", name) for name in tidy):
+        raise ValueError("names of the form SPEAKER_00 are given by the worker")
+    return tidy
+
+
+def _plain_json(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """The object as it is; a ValueError where JSON cannot carry it (NaN, half a character)."""
+    try:
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except ValueError as error:
+        raise ValueError("holds NaN, an infinite number or half a character, which JSON cannot carry") from error
+    return value
+
+
 Language = Annotated[str, AfterValidator(_language)]
+SpeakerName = Annotated[str, Field(max_length=100)]
+MAX_FAULTS = 20
+"""So many faults of a job are named."""
 Options = TypeVar("Options", bound="JobOptions")
 
 
@@ -98,11 +124,11 @@ class JobOptions(BaseModel):
     """The greatest number of speakers."""
     channels: Channels = "auto"
     """Stereo calls: `split` takes one party per channel, `mix` does not, `auto` decides."""
-    speaker_labels: Annotated[list[Annotated[str, Field(min_length=1, max_length=100)]], Field(max_length=100)] = Field(
+    speaker_labels: Annotated[list[SpeakerName], Field(max_length=100), AfterValidator(_speaker_names)] = Field(
         default_factory=list
     )
     """Names for the speakers, in order of appearance (by channel where the call is split)."""
-    formats: list[FileFormat] = Field(default_factory=list)
+    formats: list[FileFormat] = Field(default_factory=list, max_length=8)
     """Files to render with the answer."""
     output_language: Language | None = None
     """Language of the summary; the language spoken where absent."""
@@ -110,7 +136,7 @@ class JobOptions(BaseModel):
     """Ask for the sentiment of each speaker."""
     word_timestamps: bool = False
     """Ask for the time of each word."""
-    metadata: dict[str, JsonValue] | None = None
+    metadata: Annotated[dict[str, JsonValue], AfterValidator(_plain_json)] | None = None
     """Echoed back untouched."""
 
 
@@ -133,7 +159,7 @@ def parse_options(fields: Mapping[str, Any], defaults: Mapping[str, Any] | None 
     Raises:
         InvalidJob: naming all faults at once.
     """
-    return _parse(JobOptions, {**(defaults or {}), **fields})
+    return _parse(JobOptions, _over(defaults or {}, fields))
 
 
 def parse_job(job: object, defaults: Mapping[str, Any] | None = None) -> JobInput:
@@ -142,7 +168,7 @@ def parse_job(job: object, defaults: Mapping[str, Any] | None = None) -> JobInpu
     Raises:
         InvalidJob: naming all faults at once.
     """
-    return _parse(JobInput, {**(defaults or {}), **job_fields(job)})
+    return _parse(JobInput, _over(defaults or {}, job_fields(job)))
 
 
 def job_fields(job: object) -> dict[str, Any]:
@@ -157,9 +183,19 @@ def job_fields(job: object) -> dict[str, Any]:
     return {str(name): value for name, value in fields.items()}
 
 
+def _over(defaults: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a job over the endpoint's defaults. A job that says anything of the number of speakers takes
+    the place of all that the defaults say of it.
+    """
+    counts = {"num_speakers", "min_speakers", "max_speakers"}
+    hidden = counts if counts & fields.keys() else set()
+    return {name: value for name, value in defaults.items() if name not in hidden} | dict(fields)
+
+
 def _parse(model: type[Options], fields: Mapping[str, Any]) -> Options:
     known = list(model.model_fields)
-    faults = [_unknown_field(name, known) for name in fields if name not in known]
+    unknown = [name for name in fields if name not in known]
+    faults = [_unknown_field(name, known) for name in unknown[:MAX_FAULTS]] + unknown[MAX_FAULTS:]
     faults += _contradictions(fields)
     if model is JobInput:
         faults += _recordings_given(fields)
@@ -168,7 +204,8 @@ def _parse(model: type[Options], fields: Mapping[str, Any]) -> Options:
     except ValidationError as error:
         faults += [_fault(e["loc"], e["msg"], e["type"]) for e in error.errors(include_url=False)]
     if faults:
-        raise InvalidJob("; ".join(faults) + ".")
+        more = [f"and {len(faults) - MAX_FAULTS} more"] if len(faults) > MAX_FAULTS else []
+        raise InvalidJob("; ".join(faults[:MAX_FAULTS] + more) + ".")
     return options
 
 
@@ -251,7 +288,7 @@ class JobResult(_Answer):
     summary: str | None = None
     sentiment: Sentiment | None = None
     sentiment_by_speaker: JsonValue = None
-    files: dict[FileFormat, str] | None = None
+    files: dict[FileFormat, str | None] | None = None
     metadata: dict[str, JsonValue] | None = None
     meta: Meta
 

@@ -5,6 +5,7 @@
     │   ├── InvalidJob                  invalid_input
     │   ├── SourceNotFound              source_not_found
     │   ├── SourceUnreadable            source_unreadable
+    │   ├── OutputUnwritable            output_unwritable
     │   ├── FetchError
     │   │   ├── FetchRefused            fetch_refused
     │   │   ├── FetchRejected           fetch_rejected
@@ -85,6 +86,12 @@ class SourceUnreadable(InputError):
     """The file named on the command line is a folder, or may not be read."""
 
     code = "source_unreadable"
+
+
+class OutputUnwritable(InputError):
+    """The place that the command line names for the answer cannot be written."""
+
+    code = "output_unwritable"
 
 
 class FetchError(InputError):

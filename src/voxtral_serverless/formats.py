@@ -36,13 +36,13 @@ def _subtitles(name: str, all_cues: Sequence[Cue]) -> str:
 
 
 def _cue_text(name: str, cue: Cue) -> str:
-    # A backslash would be read as one of pysubs2's own codes.
+    # A backslash would be read as one of pysubs2's own codes; an empty line would end the cue.
     lines = [line.replace("\\", "/") for line in cue.lines]
     if name == "vtt":
-        text = "\\N".join(escape(line, quote=False) for line in lines)
+        text = "\\N".join(escape(line, quote=False) for line in lines if line)
         return f"<v {escape(cue.speaker)}>{text}" if cue.speaker else text
     text = "\\N".join(lines)
-    return f"{cue.speaker}: {text}" if cue.speaker else text
+    return f"{cue.speaker}: {text}".replace(": \\N", ":\\N") if cue.speaker else text
 
 
 def _plain_text(utterances: Sequence[Utterance]) -> str:
@@ -60,6 +60,6 @@ def _rttm(utterances: Sequence[Utterance]) -> str:
     """NIST's Rich Transcription Time Marked: one SPEAKER line an utterance, `unknown` where nobody is named."""
     return "".join(
         f"SPEAKER recording {1 + (u.channel or 0)} {u.span.start:.3f} {u.span.duration:.3f} <NA> <NA> "
-        f"{(u.speaker or 'unknown').replace(' ', '_')} <NA> <NA>\n"
+        f"{'_'.join((u.speaker or 'unknown').split())} <NA> <NA>\n"
         for u in utterances
     )

@@ -24,7 +24,7 @@ from voxtral_serverless.formats import render
 from voxtral_serverless.progress import Events, Meter
 from voxtral_serverless.reporting import in_thread
 from voxtral_serverless.services import Services
-from voxtral_serverless.transcription.plan import Utterance, plan_by_turns, utterance_of
+from voxtral_serverless.transcription.plan import Clip, Utterance, plan_by_turns, utterance_of
 from voxtral_serverless.workspace import workspace
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ async def process(job: JobOptions, source: Source, services: Services, events: E
             speech = await in_thread(lambda tell: detect_speech(recording, report=tell), report)
         turns = await _tell_speakers_apart(run, recording, speech)
         utterances = await _transcribe(run, recording, turns, speech)
-        answers = await _analyse(run, utterances) | await _render(job, utterances)
+        answers = await _analyse(run, utterances) | await _render(run, utterances)
     return _result(run, recording, speech, utterances, answers)
 
 
@@ -89,67 +89,91 @@ async def _tell_speakers_apart(run: _Run, recording: Recording, speech: tuple[Sp
     run.warn(*recording.notices)
     if not speech:
         run.warn(Notice("no_speech", "nobody speaks in this recording."))
+    of_nobody = merge_gaps(without_speakers(speech))
     if run.job.task == "transcribe":
-        return merge_gaps(without_speakers(speech))
+        return of_nobody
     if run.job.channels == "split":
         run.warn(Notice("channels_not_split", "this version does not split channels: the mix was diarized."))
-    turns = None
+    if run.services.diarizer is None:
+        run.warn(
+            Notice("diarization_off", "this worker does not tell speakers apart (DIARIZER=none): speaker is null.")
+        )
+        return of_nobody
+    hints = SpeakerHints(run.job.num_speakers, run.job.min_speakers, run.job.max_speakers)
     with run.meter.stage("diarization") as report:
-        if run.services.diarizer:
-            hints = SpeakerHints(run.job.num_speakers, run.job.min_speakers, run.job.max_speakers)
-            work = run.services.diarizer.diarize(recording, speech, hints, report)
-            turns = await run.attempt("diarization", work)
-    if turns is None:
+        work = run.services.diarizer.diarize(recording, speech, hints, report)
+        found = await run.attempt("diarization", work)
+    if found is None:
         run.warn(Notice("diarization_failed", "the speakers could not be told apart: speaker is null."))
-        return merge_gaps(without_speakers(speech))
-    run.warn(*turns.notices)
-    return _labelled(merge_gaps(turns.turns), run.job.speaker_labels)
+        return of_nobody
+    run.warn(*found.notices)
+    return _labelled(merge_gaps(found.turns), run.job.speaker_labels)
 
 
 def _labelled(turns: list[Turn], labels: Sequence[str]) -> list[Turn]:
-    """The turns with the job's names for the speakers, as far as there are names."""
-    speakers = sorted({turn.speaker for turn in turns if turn.speaker})
-    names = dict(zip(speakers, labels, strict=False))
-    return [replace(turn, speaker=names.get(turn.speaker or "", turn.speaker)) for turn in turns]
+    """The turns with the job's names for the speakers, by appearance, as far as there are names."""
+    names = dict(zip(dict.fromkeys(turn.speaker for turn in turns), labels, strict=False))
+    return [replace(turn, speaker=names.get(turn.speaker, turn.speaker)) for turn in turns]
 
 
 async def _transcribe(run: _Run, recording: Recording, turns: list[Turn], speech: tuple[Span, ...]) -> list[Utterance]:
     """One utterance for each turn; its text is None where it could not be transcribed."""
     run.language = _language(run, turns)
     clips = plan_by_turns(turns, speech, recording.duration)
-    texts: list[str | None] = [None] * len(clips)
-    clips_of: list[list[int]] = [[] for _ in turns]
-    for index, clip in enumerate(clips):
-        clips_of[clip.turn].append(index)
-    waiting = [len(indices) for indices in clips_of]
-
-    def utterance(turn: int) -> Utterance:
-        return utterance_of(turns[turn], [texts[index] for index in clips_of[turn]], speech)
-
+    texts = _TurnTexts(turns, clips, speech)
     with run.meter.stage("transcription") as report:
 
         def heard(index: int, text: str) -> None:
-            texts[index] = text
-            turn = clips[index].turn
-            waiting[turn] -= 1
-            if not waiting[turn]:
-                run.events.utterance(utterance(turn))
-            report(len(turns) - sum(map(bool, waiting)), len(turns))
+            utterance = texts.heard(index, text)
+            if utterance:
+                run.events.utterance(utterance)
+            report(texts.finished, len(turns))
 
         work = run.services.transcriber.transcribe(recording, clips, run.language, heard)
         done = await run.attempt("transcription", work)
     if done and None in done:
         run.warn(Notice("turns_lost", f"{done.count(None)} clips could not be transcribed: their text is missing."))
-    return [utterance(index) for index in range(len(turns))]
+    return [texts.utterance(turn) for turn in range(len(turns))]
+
+
+class _TurnTexts:
+    """Gathers the texts of clips, which come in any order, into the utterances of their turns.
+
+    Attributes:
+        finished: How many turns have the texts of all their clips.
+    """
+
+    def __init__(self, turns: Sequence[Turn], clips: Sequence[Clip], speech: Sequence[Span]) -> None:
+        self.finished = 0
+        self._turns, self._clips, self._speech = turns, clips, speech
+        self._texts: list[str | None] = [None] * len(clips)
+        self._clips_of: list[list[int]] = [[] for _ in turns]
+        for index, clip in enumerate(clips):
+            self._clips_of[clip.turn].append(index)
+
+    def heard(self, index: int, text: str) -> Utterance | None:
+        """Take the text of a clip; the utterance, where it was the last one of its turn."""
+        self._texts[index] = text
+        turn = self._clips[index].turn
+        if any(self._texts[other] is None for other in self._clips_of[turn]):
+            return None
+        self.finished += 1
+        return self.utterance(turn)
+
+    def utterance(self, turn: int) -> Utterance:
+        """The turn with what has been heard of it."""
+        return utterance_of(self._turns[turn], [self._texts[index] for index in self._clips_of[turn]], self._speech)
 
 
 def _language(run: _Run, turns: list[Turn]) -> str | None:
-    """The job's language, or the only one that the engine knows."""
-    if run.job.language is None and run.services.only_language and turns:
+    """The job's language, or, where somebody speaks, the only one that the engine knows."""
+    if run.job.language or not turns:
+        return run.job.language
+    if run.services.only_language:
         run.warn(
             Notice("language_assumed", f"no language was given; the engine knows {run.services.only_language!r} only.")
         )
-    return run.job.language or run.services.only_language
+    return run.services.only_language
 
 
 async def _analyse(run: _Run, utterances: list[Utterance]) -> dict[str, Any]:
@@ -183,11 +207,13 @@ async def _analyse(run: _Run, utterances: list[Utterance]) -> dict[str, Any]:
     return answers
 
 
-async def _render(job: JobOptions, utterances: list[Utterance]) -> dict[str, Any]:
+async def _render(run: _Run, utterances: list[Utterance]) -> dict[str, Any]:
     """The files that the job asks for; in a thread, since hours of subtitles take seconds."""
-    if not job.formats:
-        return {}
-    return {"files": {name: await asyncio.to_thread(render, name, utterances) for name in job.formats}}
+    files = {
+        name: await run.attempt(f"the {name} file", asyncio.to_thread(render, name, utterances))
+        for name in run.job.formats
+    }
+    return {"files": files} if files else {}
 
 
 def _result(

@@ -84,7 +84,7 @@ def build_services(settings: Settings) -> Services:
     Raises:
         EngineUnavailable: an engine was asked for by name and is not there.
     """
-    if settings.engine == "vllm" or settings.vllm_base_url:
+    if settings.engine == "vllm" or (settings.engine == "auto" and settings.vllm_base_url):
         raise EngineUnavailable(
             "the vLLM engine is not part of this version yet; ENGINE=embedded runs the self-test engine."
         )
@@ -93,7 +93,7 @@ def build_services(settings: Settings) -> Services:
             "the pyannote diarizer is not part of this version yet; DIARIZER=embedded runs the self-test one."
         )
     if settings.engine == "auto":
-        log.warning("no vLLM was found: the embedded self-test engine does this job (English only, inaccurate).")
+        log.warning("ENGINE is not set: the embedded self-test engine works (English only, inaccurate).")
     return _embedded(settings)
 
 

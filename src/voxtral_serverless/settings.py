@@ -12,7 +12,8 @@ from typing import Any, Literal
 from pydantic import Field, JsonValue, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
-from voxtral_serverless.errors import InvalidConfiguration
+from voxtral_serverless.contract import parse_options
+from voxtral_serverless.errors import InvalidConfiguration, InvalidJob
 
 LabelLanguage = Literal["fr", "en"]
 
@@ -33,7 +34,7 @@ class Settings(BaseSettings):
     vllm_port: int = Field(8000, ge=1, le=65535)
     """Loopback port of the worker's vLLM. Where it is taken, vLLM moves to the next free one."""
 
-    max_duration_s: float = Field(9000, gt=0)
+    max_duration_s: float = Field(9000, gt=0, le=7 * 86_400)
     """Longest recording accepted, in seconds (9000 is two and a half hours)."""
 
     engine: Literal["auto", "vllm", "embedded"] = "auto"
@@ -66,16 +67,16 @@ class Settings(BaseSettings):
     max_concurrency: int = Field(4, ge=1)
     """Jobs at once in one worker."""
 
-    max_audio_mb: float = Field(4096, gt=0)
+    max_audio_mb: float = Field(4096, gt=0, le=1_000_000)
     """Largest recording accepted, in megabytes (10⁶ bytes), fetched or sent along."""
 
     fetch_allow_private: bool = False
     """Let `audio_url` reach private and loopback addresses and any port (tests, on-premises)."""
 
-    fetch_timeout_s: float = Field(1800, gt=0)
+    fetch_timeout_s: float = Field(1800, gt=0, le=86_400)
     """Longest time for one download, from the first connection to the last byte."""
 
-    fetch_connect_timeout_s: float = Field(15, gt=0)
+    fetch_connect_timeout_s: float = Field(15, gt=0, le=86_400)
     """Longest time to wait for a connection, and for the next bytes of a download."""
 
     host: str = "127.0.0.1"
@@ -106,10 +107,14 @@ def load_settings(**overrides: Any) -> Settings:
         InvalidConfiguration: naming every variable that is wrong.
     """
     try:
-        return Settings(**overrides)
+        settings = Settings(**overrides)
+        parse_options({}, settings.job_defaults)
+    except InvalidJob as error:
+        raise InvalidConfiguration(f"JOB_DEFAULTS: {error.message}") from error
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
         raise InvalidConfiguration(f"{faults}. See docs/configuration.md.") from error
     except SettingsError as error:
         name = str(error).partition('field "')[2].partition('"')[0].upper() or "the environment"
         raise InvalidConfiguration(f"{name}: not valid JSON. See docs/configuration.md.") from error
+    return settings

@@ -11,12 +11,14 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from textwrap import shorten
 
 from voxtral_serverless.audio.recording import Span
 from voxtral_serverless.transcription.plan import Utterance
 
 LINE_CHARACTERS = 42
 MAX_CUE_S = 7.0
+MAX_NAME = LINE_CHARACTERS - 2
 SHORT_CUE_S = 2.0
 """A cue shorter than this is avoided where the words allow it."""
 EDGE_S = 1e-6
@@ -46,14 +48,22 @@ def cues(utterances: Sequence[Utterance]) -> list[Cue]:
 
 def _cues_of(utterance: Utterance, name: str | None) -> list[Cue]:
     """One utterance's cues; `name` stands before the first and takes its room."""
-    words = (utterance.text or "").split()
+    words = [piece for word in (utterance.text or "").split() for piece in _pieces(word)]
     times = _WordTimes(utterance, words)
+    name = shorten(name, MAX_NAME, placeholder="…") if name else None
     indent = len(name) + 2 if name else 0
     found = []
     for first, last in _cuts(words, times, indent):
-        lines = _wrap(words[first:last], 0 if first else indent) or [" ".join(words[first:last])]
-        found.append(Cue(times.span(first, last), tuple(lines), None if first else name))
+        lines = _wrap(words[first:last], 0 if first else indent) or []
+        span = times.span(first, last)
+        shown = Span(span.start, min(span.end, span.start + MAX_CUE_S))
+        found.append(Cue(shown, tuple(lines), None if first else name))
     return found
+
+
+def _pieces(word: str) -> list[str]:
+    """A word longer than a line, or a text without spaces, in pieces that fill a line each."""
+    return [word[start : start + LINE_CHARACTERS] for start in range(0, len(word), LINE_CHARACTERS)]
 
 
 def _cuts(words: list[str], times: _WordTimes, indent: int) -> list[tuple[int, int]]:
@@ -75,22 +85,27 @@ def _cuts(words: list[str], times: _WordTimes, indent: int) -> list[tuple[int, i
 
 
 def _cost(words: list[str], first: int, last: int, times: _WordTimes) -> float:
-    """What a cue of these words costs: itself, a cut inside a sentence or phrase, a flash too short to read."""
-    cut = 0.0
+    """What a cue of these words costs: itself, a cut inside a sentence or phrase, room left empty, and a flash too
+    short to read.
+    """
+    cut = empty = short = 0.0
     if last < len(words) and not SENTENCE_END.search(words[last - 1]):
         cut = 0.3 if PHRASE_END.search(words[last - 1]) else 0.7
-    short = max(0.0, SHORT_CUE_S - times.span(first, last).duration) if len(words) > last - first else 0.0
-    return 1.0 + cut + short**2
+    if last - first < len(words):
+        empty = 1 - times.characters(first, last) / (2 * LINE_CHARACTERS)
+        short = max(0.0, SHORT_CUE_S - times.span(first, last).duration)
+    return 1.0 + cut + 0.2 * empty**2 + short**2
 
 
 def _wrap(words: Sequence[str], indent: int) -> list[str] | None:
-    """The words in one line, or in two of like length, `indent` characters of the first taken; None where they
-    do not fit. A single word always fits, in a line of its own.
+    """The words in one line, or in two of like length, `indent` characters of the first taken.
+
+    None where they do not fit. A single word always does: beside a long name its first line stays empty.
     """
     whole = " ".join(words)
-    if indent + len(whole) <= LINE_CHARACTERS or len(words) == 1:
+    if indent + len(whole) <= LINE_CHARACTERS:
         return [whole]
-    splits = [[" ".join(words[:count]), " ".join(words[count:])] for count in range(1, len(words))]
+    splits = [[" ".join(words[:count]), " ".join(words[count:])] for count in range(len(words))]
     fitting = [split for split in splits if max(indent + len(split[0]), len(split[1])) <= LINE_CHARACTERS]
     return min(fitting, key=lambda split: abs(indent + len(split[0]) - len(split[1])), default=None)
 
@@ -102,6 +117,10 @@ class _WordTimes:
         self._stretches = utterance.voiced or (utterance.span,)
         self._voiced_s = list(accumulate((stretch.duration for stretch in self._stretches), initial=0.0))
         self._offsets = list(accumulate((len(word) + 1 for word in words), initial=0))
+
+    def characters(self, first: int, last: int) -> int:
+        """Length of the words from `first` to the one before `last`, with a space after each."""
+        return self._offsets[last] - self._offsets[first]
 
     def span(self, first: int, last: int) -> Span:
         """From the start of word `first` to the end of the word before `last`."""

@@ -44,6 +44,7 @@ NAMED_EMOTIONS: dict[Emotion, str] = {
     "tristesse": r"sad|upset",
 }
 MAX_EMOTIONS = 5
+NEGATION = re.compile(r"\b(?:not|no|never|nor|hardly|without)\b|n't\b")
 
 
 class EmbeddedAnalyst:
@@ -83,7 +84,11 @@ def _summary(texts: Sequence[str]) -> str:
     wanted = min(MAX_QUOTED, max(1, round(len(candidates) / UTTERANCES_PER_QUOTE)))
     ranks = _lexrank(candidates)
     best = sorted(sorted(range(len(candidates)), key=lambda index: -ranks[index])[:wanted])
-    return "Summary: " + " ".join(candidates[index].rstrip(".") + "." for index in best)
+    return "Summary: " + " ".join(_as_sentence(candidates[index]) for index in best)
+
+
+def _as_sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
 
 
 def _lexrank(texts: Sequence[str]) -> list[float]:
@@ -132,6 +137,12 @@ def _label(mean: float, positive: float, negative: float) -> tuple[SentimentLabe
 
 
 def _emotions(text: str) -> tuple[Emotion, ...]:
-    counts = {name: len(re.findall(rf"\b(?:{words})\b", text.lower())) for name, words in NAMED_EMOTIONS.items()}
+    counts = {name: _named(words, text.lower()) for name, words in NAMED_EMOTIONS.items()}
     named = sorted((name for name in counts if counts[name]), key=lambda name: -counts[name])
     return tuple(named[:MAX_EMOTIONS])
+
+
+def _named(words: str, text: str) -> int:
+    """How often one of `words` stands in `text` without a negation shortly before it."""
+    found = re.finditer(rf"\b(?:{words})\b", text)
+    return sum(not NEGATION.search(" ".join(text[: match.start()].split()[-3:])) for match in found)

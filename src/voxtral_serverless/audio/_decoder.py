@@ -1,12 +1,13 @@
 """The jailed decoder: a script of its own that reads a media file on standard input and writes 16 kHz PCM.
 
 `decode` starts it as `python -I _decoder.py REQUEST` in an empty folder with an empty environment. It answers
-with JSON lines on standard output: `header`, `progress` while it works, then `done` or `error`.
+with JSON lines on standard output: `ready`, `header`, `progress` while it works, then `done` or `error`.
 
 Covered: formats and codecs by allow-list (no playlist, no network protocol, no device), limits counted while
 decoding (duration, channels, sample rate, bytes written), memory, processor time, open files, no new
-privileges, death with the parent. Not covered: system calls as such (no seccomp), time stamps inside the file:
-samples follow each other without the gaps that a container may announce.
+privileges, death with the parent; times stay true where the file announces a late start or a gap, or where a
+packet cannot be decoded: silence fills the hole. Not covered: system calls as such (no seccomp), so a parser that
+is taken over can read what this user can read.
 """
 
 from __future__ import annotations
@@ -39,8 +40,12 @@ GROUP_SAMPLES = 65_536
 """Input samples handed to the resampler at once: frame by frame costs twice the processor time."""
 PAUSE_BYTES = {"amrnb": 6, "amrwb": 6}
 """Packets up to this size announce a pause (discontinuous transmission), which FFmpeg's decoders leave out."""
-ESTIMATED = {"mp3": 1.2, "aac": 2.0}
-"""Formats whose header may only estimate the duration, and how far off it may be."""
+GAP_S = 0.05
+"""A hole in the time line longer than this is filled with silence; less is jitter of the container's clock."""
+MAX_FAULTS = 64
+"""So many faults of the container in a row, without a packet between them, are its end."""
+UNKNOWN_RIFF_SIZE = 0x7FFFF000
+"""WAV written to a pipe claims at least so many bytes."""
 
 
 class Refused(Exception):
@@ -58,12 +63,14 @@ class Damage:
 
     Attributes:
         packets: How many packets could not be decoded.
-        last: Whether the last packet is one of them: a final packet of padding harms nobody.
+        last: Whether the last packet is one of them.
+        lost_until_s: Where the last of them ends on the file's time line.
         cut: Whether the file ends in the middle.
     """
 
     packets: int = 0
     last: bool = False
+    lost_until_s: float = 0.0
     cut: bool = False
 
 
@@ -85,7 +92,9 @@ def jail(max_duration_s: float) -> None:
         (resource.RLIMIT_NOFILE, 32),
         (resource.RLIMIT_NPROC, 0),
     ):
-        resource.setrlimit(limit, (value, value))
+        hard = resource.getrlimit(limit)[1]
+        lower = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(limit, (lower, lower))
     if sys.platform == "linux":
         die_with_parent()
 
@@ -109,58 +118,134 @@ def open_audio() -> tuple[Any, Any]:
         raise Refused("audio_unreadable") from error
     if not container.streams.audio:
         raise Refused("audio_missing")
-    stream = container.streams.audio[0]
-    if stream.codec_context is None or stream.codec_context.codec.name not in CODECS.split(","):
+    known = [stream for stream in container.streams.audio if is_allowed(stream)]
+    if not known:
         raise Refused("audio_unreadable")
-    stream.codec_context.thread_count = 1
-    return container, stream
+    known[0].codec_context.thread_count = 1
+    return container, known[0]
+
+
+def is_allowed(stream: Any) -> bool:
+    """Whether the stream's codec is on the list."""
+    return stream.codec_context is not None and stream.codec_context.codec.name in CODECS.split(",")
 
 
 def check_header(container: Any, stream: Any, max_duration_s: float) -> float:
-    """The announced duration in seconds, 0 where there is none, after the first round of limits."""
+    """The duration that the file announces, in seconds; 0 where it announces none, or only lets it be guessed."""
     if stream.codec_context.sample_rate not in SAMPLE_RATES:
         raise Refused("audio_parameters", stream.codec_context.sample_rate)
     if stream.codec_context.channels not in CHANNELS:
         raise Refused("audio_parameters", stream.codec_context.channels)
-    duration_s = (container.duration or 0) / av.time_base
-    if duration_s > max_duration_s * ESTIMATED.get(container.format.name, 1.0):
+    if not announces_duration(container.format.name):
+        return 0.0
+    if stream.duration:
+        duration_s = starts_at_s(container, stream) + float(stream.duration * stream.time_base)
+    else:
+        alone = len(container.streams) == 1
+        duration_s = float(container.duration or 0) / av.time_base if alone else 0.0
+    if duration_s > max_duration_s:
         raise Refused("audio_too_long", duration_s)
-    return float(duration_s)
+    return duration_s
+
+
+def starts_at_s(container: Any, stream: Any) -> float:
+    """How long after the start of the file the stream starts (a video may begin without sound)."""
+    return max(0.0, float((stream.start_time or 0) * stream.time_base) - zero_s(container))
+
+
+def zero_s(container: Any) -> float:
+    """The time stamp of the start of the file. What is alone in a file starts with it; beside a picture, which is
+    not looked at, time stamps count from 0.
+    """
+    return float(container.start_time or 0) / av.time_base if len(container.streams) == 1 else 0.0
+
+
+def announces_duration(format_name: str) -> bool:
+    """Whether FFmpeg read the duration in the file, rather than divide its size by a bit rate."""
+    if format_name != "mp3":
+        return format_name not in ("aac", "amr")
+    head = os.pread(sys.stdin.fileno(), 10, 0)
+    tag_bytes = 0
+    if head[:3] == b"ID3":  # its size has seven bits a byte
+        tag_bytes = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
+    first_frame = os.pread(sys.stdin.fileno(), 4096, tag_bytes)
+    return any(name in first_frame for name in (b"Xing", b"Info", b"VBRI"))
+
+
+def read_packets(container: Any, stream: Any, damage: Damage) -> Iterator[Any]:
+    """The packets of the stream. A fault of the container is passed over, as long as packets come after it."""
+    faults = 0
+    while faults < MAX_FAULTS:
+        try:
+            for packet in container.demux(stream):
+                faults = 0
+                yield packet
+        except av.error.FFmpegError:
+            faults += 1
+            continue
+        return
+    damage.cut = True
 
 
 def decoded_frames(container: Any, stream: Any, damage: Damage) -> Iterator[AudioFrame]:
-    """The frames of the stream; a packet that cannot be decoded becomes silence, so that times stay true."""
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets, None)
-        except av.error.FFmpegError:
-            damage.cut = True
-            return
-        if packet is None:
-            return
+    """The frames of the stream; a packet that cannot be decoded is left out and noted."""
+    for packet in read_packets(container, stream, damage):
         try:
             yield from packet.decode()
             damage.last = damage.last and not packet.size
         except av.error.FFmpegError:
-            if packet.size > PAUSE_BYTES.get(stream.codec_context.name, 0):
-                damage.packets += 1
-                damage.last = True
-            yield from silence_for(packet, stream)
+            damage.packets += packet.size > PAUSE_BYTES.get(stream.codec_context.name, 0)
+            damage.last = True
+            if packet.pts is not None:
+                damage.lost_until_s = float((packet.pts + (packet.duration or 0)) * packet.time_base)
 
 
-def silence_for(packet: Any, stream: Any) -> Iterator[AudioFrame]:
-    """A silent frame as long as the packet says that it is, if it says so."""
-    rate = stream.codec_context.sample_rate
-    samples = min(int((packet.duration or 0) * (packet.time_base or 0) * rate), rate)
-    if samples > 0:
-        frame = AudioFrame(
-            format="s16", layout="stereo" if stream.codec_context.channels == 2 else "mono", samples=samples
-        )
-        for plane in frame.planes:
-            plane.update(bytes(plane.buffer_size))
-        frame.sample_rate = rate
-        yield frame
+class TimeLine:
+    """Hands frames on at the time at which the file places them: holes become silence, overlaps stay as they are.
+
+    Without time stamps, or where they leap beyond what the file announces, frames follow each other.
+
+    Attributes:
+        filled_s: Seconds of silence that were put between frames.
+    """
+
+    def __init__(self, writer: PlaneWriter, zero_s: float, end_s: float) -> None:
+        self._writer = writer
+        self._zero_s = zero_s
+        self._end_s = end_s
+        self._now_s = 0.0
+        self._like: AudioFrame | None = None
+        self.filled_s = 0.0
+
+    def place(self, frame: AudioFrame) -> None:
+        """Write a frame, and before it the silence that leads up to it."""
+        self._like = self._like or frame
+        if frame.time is not None:
+            self.advance(frame.time)
+        self._now_s += frame.samples / frame.sample_rate
+        self._writer.write(frame)
+
+    def advance(self, to_s: float) -> None:
+        """Write silence up to a time of the file, if that is ahead and plausible."""
+        missing_s = to_s - self._zero_s - self._now_s
+        if missing_s <= GAP_S or to_s - self._zero_s > self._end_s or self._like is None:
+            return
+        self.filled_s += missing_s if self._now_s else 0.0
+        self._now_s += missing_s
+        rate = self._like.sample_rate
+        samples = round(missing_s * rate)
+        while samples > 0:
+            self._writer.write(silence_like(self._like, min(samples, rate)))
+            samples -= rate
+
+
+def silence_like(frame: AudioFrame, samples: int) -> AudioFrame:
+    """A silent frame of the same format, layout and rate."""
+    silent = AudioFrame(format=frame.format.name, layout=frame.layout.name, samples=samples)
+    for plane in silent.planes:
+        plane.update((b"\x80" if frame.format.name.startswith("u8") else b"\0") * plane.buffer_size)
+    silent.sample_rate = frame.sample_rate
+    return silent
 
 
 class PlaneWriter:
@@ -246,32 +331,38 @@ def decode(outputs: list[int], max_duration_s: float) -> None:
     tell("header", duration_s=announced_s, channels=stream.codec_context.channels,
          sample_rate=stream.codec_context.sample_rate)  # fmt: skip
     damage, writer, told = Damage(), PlaneWriter(outputs, stereo, max_duration_s), 0.0
+    line = TimeLine(writer, zero_s(container), announced_s + 1 if announced_s else max_duration_s)
     for frame in decoded_frames(container, stream, damage):
-        writer.write(frame)
+        line.place(frame)
         if writer.samples / OUTPUT_RATE >= told + 60:
             told = writer.samples / OUTPUT_RATE
             tell("progress", decoded_s=told)
+    if damage.last:
+        line.advance(damage.lost_until_s)
     writer.close()
-    finish(container.format.name, announced_s, writer.samples, damage)
+    pauses = stream.codec_context.name in PAUSE_BYTES
+    finish(container.format.name, announced_s, writer.samples, damage, 0.0 if pauses else line.filled_s)
 
 
-def finish(format_name: str, announced_s: float, samples: int, damage: Damage) -> None:
+def finish(format_name: str, announced_s: float, samples: int, damage: Damage, filled_s: float) -> None:
     """The last line: how much was decoded, and whether the file seems to be cut or damaged."""
     if not samples:
         raise Refused("audio_unreadable" if damage.packets or damage.cut else "audio_empty")
     missing_s = announced_s - samples / OUTPUT_RATE
-    short = format_name not in ("aac", "amr") and missing_s > max(0.5, 0.02 * announced_s)
-    truncated = damage.cut or short or riff_is_cut()
-    damaged = damage.packets - (1 if damage.last else 0)
-    tell("done", samples=samples, damaged=damaged, truncated=truncated)
+    short = missing_s > max(0.5, 0.02 * announced_s)
+    broken_end = format_name == "mp3" and damage.last
+    # A last packet of padding harms nobody.
+    damaged = damage.packets - (1 if damage.last and damage.packets else 0)
+    truncated = damage.cut or short or broken_end or riff_is_cut()
+    tell("done", samples=samples, damaged=damaged, filled_s=filled_s, truncated=truncated)
 
 
 def riff_is_cut() -> bool:
     """Whether a WAV file is shorter than its own head says (FFmpeg corrects that in silence)."""
     head = os.pread(sys.stdin.fileno(), 8, 0)
     announced = int.from_bytes(head[4:8], "little")
-    unknown = announced in (0, 0x7FFFFFFF, 0xFFFFFFFF)
-    return head[:4] == b"RIFF" and not unknown and os.fstat(sys.stdin.fileno()).st_size + 1 < announced + 8
+    known = 0 < announced < UNKNOWN_RIFF_SIZE
+    return head[:4] == b"RIFF" and known and os.fstat(sys.stdin.fileno()).st_size + 1 < announced + 8
 
 
 def main(request: str) -> None:
@@ -279,6 +370,7 @@ def main(request: str) -> None:
     wanted = json.loads(request)
     jail(wanted["max_duration_s"])
     av.logging.set_level(None)
+    tell("ready")
     try:
         decode(wanted["outputs"], wanted["max_duration_s"])
     except Refused as refusal:

@@ -1,4 +1,4 @@
-"""From a media file to a `Recording`, by a short-lived child that may read nothing else (`_decoder`).
+"""From a media file to a `Recording`, by a short-lived child that is handed nothing else (`_decoder`).
 
 Promises: the file's own limits and faults come back as one typed error; a child that crashes, hangs or writes
 garbage does not touch the worker. Not here: where the file came from (`fetch`).
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -27,9 +28,12 @@ from voxtral_serverless.errors import (
 )
 from voxtral_serverless.reporting import Report
 
+log = logging.getLogger(__name__)
+
 DECODER = Path(__file__).with_name("_decoder.py")
 SILENCE_TIMEOUT_S = 60.0
 """A decoder that says nothing for so long is taken for hung (it reports once per decoded minute)."""
+MIN_GAP_NOTICE_S = 0.5
 UNREADABLE = (
     "this is not a recording in a format that can be read (WAV, MP3, OGG, Opus, FLAC, M4A, MP4, WebM, AAC, AMR, "
     "GSM, AU, CAF, AIFF, WMA). Telephone audio without a header (.sln, .ulaw, .alaw, .raw) needs one first, "
@@ -65,9 +69,15 @@ async def decode(file: Path, folder: Path, max_duration_s: float, report: Report
 
 
 async def _conversation(child: Child, max_duration_s: float, report: Report) -> tuple[dict[str, Any], dict[str, Any]]:
+    if (await _next_message(child)) != {"event": "ready"}:
+        log.error("the decoder cannot start: %s", child.complaints())
+        raise StageFailed("the decoder cannot start on this machine; the worker's log has the details.")
     header: dict[str, Any] = {}
     while True:
         message = await _next_message(child)
+        if message is None:
+            log.warning("the decoder died: %s", child.complaints())
+            raise AudioUnreadable("the decoder died on this recording, which is damaged or made to do harm.")
         match message:
             case {"event": "header"}:
                 header = message
@@ -81,14 +91,11 @@ async def _conversation(child: Child, max_duration_s: float, report: Report) -> 
                 raise StageFailed("the decoder wrote something that is no answer.")
 
 
-async def _next_message(child: Child) -> dict[str, Any]:
+async def _next_message(child: Child) -> dict[str, Any] | None:
     try:
-        message = await asyncio.wait_for(child.receive(), SILENCE_TIMEOUT_S)
+        return await asyncio.wait_for(child.receive(), SILENCE_TIMEOUT_S)
     except TimeoutError as error:
         raise StageFailed("the decoder hung on this recording.") from error
-    if message is None:
-        raise AudioUnreadable("the decoder died on this recording, which is damaged or made to do harm.")
-    return message
 
 
 def _refusal(code: str, figure: float, max_duration_s: float) -> VoxtralError:
@@ -100,12 +107,16 @@ def _refusal(code: str, figure: float, max_duration_s: float) -> VoxtralError:
             f"a sample rate or channel count of {figure:.0f} is not accepted: 4000 to 192000 Hz, 1 to 8 channels."
         ),
         "audio_too_long": AudioTooLong(
-            f"the recording lasts {figure / 60:.0f} minutes or more, the limit is {max_duration_s / 60:.0f}: "
+            f"the recording lasts {_length(figure)} or more, the limit is {_length(max_duration_s)}: "
             "cut it, or raise MAX_DURATION_S."
         ),
         "disk_full": DiskFull("the temporary folder has no room for the decoded recording."),
     }
     return errors.get(code) or StageFailed("the decoder failed on this recording.")
+
+
+def _length(seconds: float) -> str:
+    return f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:g} s"
 
 
 def _recording(paths: list[Path], header: dict[str, Any], done: dict[str, Any]) -> Recording:
@@ -119,10 +130,17 @@ def _recording(paths: list[Path], header: dict[str, Any], done: dict[str, Any]) 
 
 
 def _notices(header: dict[str, Any], done: dict[str, Any]) -> tuple[Notice, ...]:
+    found = []
     if done["truncated"]:
         decoded_s, announced_s = done["samples"] / SAMPLE_RATE, header["duration_s"]
         of = f" of {announced_s:.1f} s" if announced_s > decoded_s else ""
-        return (Notice("audio_truncated", f"the file seems to be cut off: {decoded_s:.1f} s{of} could be decoded."),)
+        found.append(
+            Notice("audio_truncated", f"the file seems to be cut off: {decoded_s:.1f} s{of} could be decoded.")
+        )
     if done["damaged"]:
-        return (Notice("audio_damaged", f"{done['damaged']} damaged pieces of the file were replaced by silence."),)
-    return ()
+        found.append(Notice("audio_damaged", f"{done['damaged']} pieces of the file could not be decoded."))
+    if done["filled_s"] >= MIN_GAP_NOTICE_S:
+        found.append(
+            Notice("audio_gaps", f"{done['filled_s']:.1f} s are missing inside the file; silence stands there.")
+        )
+    return tuple(found)

@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import shutil
 import socket
+import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlsplit
 
 from voxtral_serverless.audio.addresses import is_public
@@ -33,6 +34,7 @@ from voxtral_serverless.reporting import Report
 
 if TYPE_CHECKING:
     import aiohttp
+    from yarl import URL
 
     from voxtral_serverless.settings import Settings
 
@@ -40,6 +42,11 @@ FILE_NAME = "recording"
 CHUNK_BYTES = 1 << 18
 MAX_REDIRECTS = 5
 PORTS = (80, 443)
+STATUS_HINTS = {
+    401: "it asks for a login",
+    403: "a presigned URL may have expired",
+    404: "there is nothing at that URL",
+}
 
 
 @dataclass(frozen=True)
@@ -113,15 +120,16 @@ async def fetch(source: Source, folder: Path, limits: FetchLimits, report: Repor
 
 
 def _local(path: Path, max_bytes: int) -> Path:
-    if not path.exists():
-        raise SourceNotFound(f"there is no file {str(path)!r}.")
-    if not path.is_file():
-        raise SourceUnreadable(f"{str(path)!r} is not a file.")
     try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise SourceUnreadable(f"{str(path)!r} is not a file.")
         path.open("rb").close()
-    except OSError as error:
-        raise SourceUnreadable(f"{str(path)!r} may not be read: {error.strerror}.") from error
-    if path.stat().st_size > max_bytes:
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise SourceNotFound(f"there is no file {str(path)!r}.") from error
+    except (OSError, ValueError) as error:
+        raise SourceUnreadable(f"{str(path)[:200]!r} may not be read.") from error
+    if status.st_size > max_bytes:
         raise _too_large(max_bytes)
     return path
 
@@ -139,10 +147,7 @@ def _check_size(size: int, folder: Path, max_bytes: int) -> None:
 
 async def _download(url: str, file: Path, limits: FetchLimits, report: Report) -> Path:
     async with _answer(url, limits) as response:
-        if response.status >= 400:
-            raise _rejection(response.status)
-        if response.content_type in ("text/html", "application/xhtml+xml"):
-            raise FetchNotAudio("the URL answers with a web page, not with a recording; it may ask for a login.")
+        _check_answer(response)
         announced = response.content_length or 0
         _check_size(announced, file.parent, limits.max_bytes)
         received = 0
@@ -151,17 +156,30 @@ async def _download(url: str, file: Path, limits: FetchLimits, report: Report) -
                 received += len(chunk)
                 if received > limits.max_bytes:
                     raise _too_large(limits.max_bytes)
-                target.write(chunk)
+                _write(target, chunk)
                 report(received, max(announced, received))
     return file
 
 
-def _rejection(status: int) -> FetchRejected | FetchFailed:
-    if status in (408, 429) or status >= 500:
-        return FetchFailed(f"the server of the recording answered with status {status}; retry later.")
-    hints = {401: "it asks for a login", 403: "a presigned URL may have expired", 404: "there is nothing at that URL"}
-    hint = f" ({hints[status]})" if status in hints else ""
-    return FetchRejected(f"the server of the recording answered with status {status}{hint}.")
+def _write(target: BinaryIO, chunk: bytes) -> None:
+    try:
+        target.write(chunk)
+        target.flush()
+    except OSError as error:
+        raise DiskFull("the temporary folder has no room for the recording.") from error
+
+
+def _check_answer(response: aiohttp.ClientResponse) -> None:
+    """Raise unless this is a whole body of something that may be a recording."""
+    if response.status in (408, 429) or response.status >= 500:
+        raise FetchFailed(f"the server of the recording answered with status {response.status}; retry later.")
+    if response.status != 200:
+        hint = f" ({STATUS_HINTS[response.status]})" if response.status in STATUS_HINTS else ""
+        raise FetchRejected(f"the server of the recording answered with status {response.status}{hint}.")
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        raise FetchRejected("the server compresses its answer although it was asked not to.")
+    if response.content_type in ("text/html", "application/xhtml+xml"):
+        raise FetchNotAudio("the URL answers with a web page, not with a recording; it may ask for a login.")
 
 
 @asynccontextmanager
@@ -196,7 +214,7 @@ async def _following_redirects(
 ) -> AsyncIterator[aiohttp.ClientResponse]:
     for _ in range(MAX_REDIRECTS + 1):
         _check_url(url, allow_private)
-        async with session.get(url, allow_redirects=False) as response:
+        async with session.get(_as_written(url), allow_redirects=False) as response:
             if response.status not in (301, 302, 303, 307, 308) or "Location" not in response.headers:
                 yield response
                 return
@@ -204,11 +222,16 @@ async def _following_redirects(
     raise FetchRejected(f"the URL redirects more than {MAX_REDIRECTS} times.")
 
 
-def _next_url(response: aiohttp.ClientResponse) -> str:
+def _as_written(url: str) -> URL:
+    """The URL without a change to its escapes, which a signature may cover; escaped where it needs it."""
     from yarl import URL
 
+    return URL(url, encoded=url.isascii() and url.isprintable() and " " not in url)
+
+
+def _next_url(response: aiohttp.ClientResponse) -> str:
     try:
-        target = response.url.join(URL(response.headers["Location"]))
+        target = response.url.join(_as_written(response.headers["Location"]))
     except ValueError as error:
         raise FetchRejected("the URL redirects to something that is no URL.") from error
     if response.url.scheme == "https" and target.scheme != "https":
@@ -227,7 +250,8 @@ def _check_url(url: str, allow_private: bool) -> None:
 
 def _refused() -> FetchRefused:
     return FetchRefused(
-        "this worker does not connect to that address; it fetches from public http(s) servers on ports 80 and 443."
+        "this worker does not connect there: it fetches from public http(s) servers on ports 80 and 443, without a "
+        "user name in the URL, and does not follow https to http."
     )
 
 

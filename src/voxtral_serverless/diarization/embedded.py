@@ -22,6 +22,8 @@ HOP_S = 1.0
 MAX_CLUSTERED = 3000
 """Windows that are clustered (its memory grows with their square); the others go to the nearest voice."""
 MAX_AUTO_SPEAKERS = 4
+SEARCHED = 8
+"""Where the job bounds the number of speakers, so many above the least are tried."""
 MIN_SILHOUETTE = 0.33
 """Below this separation all windows are one voice. Chosen on the recordings named in docs/embedded-engine.md."""
 MIN_GAIN = 0.1
@@ -49,7 +51,7 @@ def _diarize(recording: Recording, speech: tuple[Span, ...], hints: SpeakerHints
         return Diarization(())
     windows = [_windows(region) for region in speech]
     features = _features(recording, [window for region in windows for window in region], report)
-    voices = _voices(features, hints)
+    voices = _voices(features, hints, report)
     turns: list[Turn] = []
     first = 0
     for region, inside in zip(speech, windows, strict=True):
@@ -80,41 +82,50 @@ def _features(recording: Recording, windows: list[Span], report: Report) -> NDAr
     return np.stack(rows)
 
 
-def _voices(features: NDArray[np.float32], hints: SpeakerHints) -> NDArray[np.intp]:
+def _voices(features: NDArray[np.float32], hints: SpeakerHints, report: Report) -> NDArray[np.intp]:
     """A voice number for each window."""
     import numpy as np
     from scipy.spatial.distance import cdist
 
     chosen = np.unique(np.linspace(0, len(features) - 1, MAX_CLUSTERED).round().astype(int))
     sample = features[chosen]
-    labels = _cluster(sample, hints)
+    labels = _cluster(sample, hints, report)
     if len(sample) == len(features):
         return labels
     centres = np.stack([sample[labels == voice].mean(axis=0) for voice in range(labels.max() + 1)])
     return np.asarray(cdist(features, centres).argmin(axis=1))
 
 
-def _cluster(features: NDArray[np.float32], hints: SpeakerHints) -> NDArray[np.intp]:
+def _cluster(features: NDArray[np.float32], hints: SpeakerHints, report: Report) -> NDArray[np.intp]:
     """Ward clustering into the number of voices that the hints name, or that separates best."""
     import numpy as np
-    from sklearn.cluster import AgglomerativeClustering
+    from scipy.cluster.hierarchy import fcluster, linkage
     from sklearn.metrics import silhouette_score
 
-    most = min(hints.most or max(MAX_AUTO_SPEAKERS, hints.least or 1), len(features))
-    least = min(hints.least or 1, most)
-    if hints.exact:
-        least = most = min(hints.exact, len(features))
     best, best_score = np.zeros(len(features), dtype=np.intp), MIN_SILHOUETTE - MIN_GAIN
+    least, most = _counts(hints, len(features))
+    tree = linkage(features, method="ward") if len(features) > 1 else None
     for count in range(max(least, 2), most + 1):
-        labels = AgglomerativeClustering(count, linkage="ward").fit_predict(features)
+        report(count, most)
+        labels = fcluster(tree, count, criterion="maxclust") - 1
         forced = count == least
         smallest = np.bincount(labels).min()
         if not forced and (count >= len(features) or smallest < max(MIN_WINDOWS, MIN_SHARE * len(features))):
             continue
-        score = float(silhouette_score(features, labels)) if count < len(features) else 1.0
+        separable = 2 <= labels.max() + 1 < len(features)
+        score = float(silhouette_score(features, labels)) if separable else 1.0
         if forced or score >= best_score + MIN_GAIN:
             best, best_score = labels, score
     return best
+
+
+def _counts(hints: SpeakerHints, windows: int) -> tuple[int, int]:
+    """The least and the greatest number of voices to try."""
+    if hints.exact:
+        return min(hints.exact, windows), min(hints.exact, windows)
+    least = hints.least or 1
+    most = min(hints.most or windows, max(MAX_AUTO_SPEAKERS, least + SEARCHED), windows)
+    return min(least, most), most if hints.most or hints.least else min(most, MAX_AUTO_SPEAKERS)
 
 
 def _region_turns(recording: Recording, region: Span, windows: list[Span], voices: NDArray[np.intp]) -> list[Turn]:

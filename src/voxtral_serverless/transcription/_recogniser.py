@@ -15,7 +15,7 @@ from pathlib import Path
 from pocketsphinx import Decoder
 
 SAMPLE_BYTES = 2
-PHONE_S = 0.2
+SHORTEST_CLIP_S = 0.2
 """A clip shorter than this holds no word."""
 
 
@@ -32,7 +32,7 @@ def main(path: str) -> None:
 
 def recognise(decoder: Decoder, audio: bytes) -> str:
     """The words of one clip, in lower case and without punctuation, as the model writes them."""
-    if len(audio) < PHONE_S * 16000 * SAMPLE_BYTES:
+    if len(audio) < SHORTEST_CLIP_S * 16000 * SAMPLE_BYTES:
         return ""
     decoder.start_utt()
     decoder.process_raw(audio, full_utt=True)

@@ -6,6 +6,7 @@ audio or calls an engine, so that another plan can join beside this one.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -76,21 +77,25 @@ def _rooms(turns: Sequence[Turn], duration: float) -> list[Span]:
 
 def cut_at_pauses(span: Span, speech: Sequence[Span], max_s: float = MAX_CLIP_S) -> list[Span]:
     """`span` in pieces of at most `max_s`, cut where possible in the middle of its widest pauses."""
+    pauses = [Span(one.end, other.start) for one, other in pairwise(speech)]
     pieces: list[Span] = []
     start = span.start
     while span.end - start > max_s:
-        cut = _widest_pause(speech, Span(start + max_s / 2, start + max_s)) or start + max_s
+        cut = _widest(pauses, Span(start + max_s / 2, start + max_s)) or start + max_s
         pieces.append(Span(start, cut))
         start = cut
     return [*pieces, Span(start, span.end)]
 
 
-def _widest_pause(speech: Sequence[Span], where: Span) -> float | None:
-    """The middle of the widest pause between stretches of speech whose middle lies in `where`."""
-    pauses = (Span(one.end, other.start) for one, other in pairwise(speech))
-    inside = [pause for pause in pauses if where.start < (pause.start + pause.end) / 2 <= where.end]
-    widest = max(inside, key=lambda pause: pause.duration, default=None)
-    return (widest.start + widest.end) / 2 if widest else None
+def _middle(pause: Span) -> float:
+    return (pause.start + pause.end) / 2
+
+
+def _widest(pauses: Sequence[Span], where: Span) -> float | None:
+    """The middle of the widest of the pauses (in order) whose middle lies in `where`."""
+    first, last = (bisect_right(pauses, edge, key=_middle) for edge in (where.start, where.end))
+    widest = max(pauses[first:last], key=lambda pause: pause.duration, default=None)
+    return _middle(widest) if widest else None
 
 
 def utterance_of(turn: Turn, texts: Sequence[str | None], speech: Sequence[Span]) -> Utterance:

@@ -7,6 +7,7 @@ Python's lock for seconds, so it runs in child processes, one for each core; the
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 import sys
@@ -19,8 +20,14 @@ from voxtral_serverless.child import Child, running_child
 from voxtral_serverless.errors import LanguageNotSupported, StageFailed
 from voxtral_serverless.transcription.plan import Clip
 
+log = logging.getLogger(__name__)
+
 RECOGNISER = Path(__file__).with_name("_recogniser.py")
 MAX_CHILDREN = 4
+MAX_DEATHS = 3
+"""A recogniser that dies so often in a row, without an answer, is not started again."""
+START_S, SLOWEST = 30.0, 10.0
+"""A clip may take START_S and SLOWEST times its duration; it takes about a sixth of it."""
 Heard = Callable[[int, str], None]
 
 
@@ -34,6 +41,7 @@ class SphinxTranscriber:
 
         Raises:
             LanguageNotSupported: `language` is not English.
+            StageFailed: not one clip could be transcribed.
         """
         if language not in (None, "en"):
             raise LanguageNotSupported(
@@ -44,19 +52,23 @@ class SphinxTranscriber:
         waiting = list(reversed(range(len(clips))))
 
         async def work() -> None:
-            while waiting:
+            deaths = 0
+            while waiting and deaths < MAX_DEATHS:
                 # A recogniser that dies takes one clip with it; the next clip gets a fresh one.
+                deaths += 1
                 with suppress(StageFailed):
                     async with _recogniser(recording) as child:
                         while waiting:
                             index = waiting.pop()
-                            text = _as_written(await _recognise(child, clips[index].audio))
-                            texts[index] = text
-                            heard(index, text)
+                            texts[index] = _as_written(await _recognise(child, clips[index].audio))
+                            heard(index, texts[index] or "")
+                            deaths = 0
 
         async with asyncio.TaskGroup() as children:
             for _ in range(min(len(clips), os.cpu_count() or 1, MAX_CHILDREN)):
                 children.create_task(work())
+        if clips and not any(text is not None for text in texts):
+            raise StageFailed("the embedded recogniser cannot work on this machine; the worker's log has the details.")
         return texts
 
 
@@ -67,10 +79,15 @@ def _recogniser(recording: Recording) -> AbstractAsyncContextManager[Child]:
 
 async def _recognise(child: Child, audio: Span) -> str:
     await child.send({"first": round(audio.start * SAMPLE_RATE), "last": round(audio.end * SAMPLE_RATE)})
-    match await child.receive():
+    try:
+        answer = await asyncio.wait_for(child.receive(), START_S + SLOWEST * audio.duration)
+    except TimeoutError as error:
+        raise StageFailed("the embedded recogniser hung.") from error
+    match answer:
         case {"text": str(text)}:
             return text
         case _:
+            log.warning("the embedded recogniser died: %s", child.complaints())
             raise StageFailed("the embedded recogniser died.")
 
 
