@@ -30,15 +30,12 @@ def encode(
     rate: int,
     options: dict[str, str] | None = None,
     bit_rate: int | None = None,
-    codec_options: dict[str, str] | None = None,
 ) -> Path:
     """Write `samples`, shape `(channels, samples)` at `rate`, with a codec of PyAV."""
     layout = "mono" if len(samples) == 1 else "stereo"
     with av.open(str(path), "w", format=container, options=options or {}) as file:
         # FFmpeg's own Vorbis encoder counts as experimental.
-        stream = file.add_stream(
-            codec, rate=rate, layout=layout, options={"strict": "experimental", **(codec_options or {})}
-        )
+        stream = file.add_stream(codec, rate=rate, layout=layout, options={"strict": "experimental"})
         assert isinstance(stream, av.AudioStream)
         if bit_rate:
             stream.bit_rate = bit_rate

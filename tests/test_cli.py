@@ -127,6 +127,15 @@ def test_version_and_help() -> None:
         assert option in shown
 
 
+def test_decoder_that_the_machine_does_not_let_work_is_our_fault(short: Path) -> None:
+    """A machine with tighter limits than the jail's is no fault of the recording."""
+    script = f"ulimit -v 900000; ulimit -t 50; {sys.executable} -m voxtral_serverless transcribe {short} --language fr"
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, check=False, env={**os.environ, **BASE}
+    )
+    assert done.returncode == 0 or done.stderr.startswith("stage_failed: "), done.stderr
+
+
 def test_import_is_light() -> None:
     script = (
         "import sys, time; began = time.perf_counter(); import voxtral_serverless.cli\n"
@@ -180,6 +189,10 @@ def test_bad_files_are_told_quickly_and_leave_nothing(tmp_path: Path, temporary:
         ["--task", "translate"],
         ["--formats", "doc"],
         ["--metadata", "[1]"],
+        ["--metadata", "{"],
+        ["--metadata", '{"a": NaN}'],
+        ["--metadata", "[" * 100_000],
+        ["--speaker-label", "A", "--speaker-label", "A"],
     ],
 )
 def test_bad_options(arguments: Sequence[str], short: Path) -> None:
@@ -200,12 +213,37 @@ def test_bad_options(arguments: Sequence[str], short: Path) -> None:
         ('{"input": {"audio_base64": "%%%"}}', "invalid_input"),
         ('{"input": {"audio_base64": "AAAA"}}', "audio_unreadable"),
         ('{"input": {"audio_url": "/etc/hostname"}}', "invalid_input"),
+        ('{"input": {"audio_base64": "AAAA", "formats": 5}}', "invalid_input"),
+        ('{"input": {"audio_base64": "AAAA", "formats": "srt"}}', "invalid_input"),
     ],
 )  # fmt: skip
 def test_bad_jobs(job: str, code: str) -> None:
-    done = command("transcribe", "--job", "-", stdin=job)
+    done = command("transcribe", "--job", "-", "--format", "srt", stdin=job)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"{code}: ")
+
+
+@pytest.mark.parametrize("source", ["s3://bucket/call.wav?sig=SECRET", "file:///etc/passwd", "x" * 5000, "a\x00b"])
+def test_source_that_is_neither_a_file_nor_a_web_address(source: str) -> None:
+    from typer.testing import CliRunner
+
+    from voxtral_serverless.cli import app
+
+    done = CliRunner().invoke(app, ["transcribe", source])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "SECRET" not in done.stderr
+    assert done.stderr.partition(":")[0] in ("invalid_input", "source_unreadable")
+
+
+def test_source_takes_the_place_of_the_recording_and_of_nothing_else(short: Path) -> None:
+    job = '{"input": {"audio_url": "https://a.example/b", "audio_urll": 1}}'
+    done = command("transcribe", str(short), "--job", "-", stdin=job)
+    assert "'audio_urll'" in done.stderr
+
+
+def test_scheme_in_capitals(origin: Origin) -> None:
+    done = command("transcribe", f"{origin.url}/ok".replace("http", "HTTP"), "--language", "fr")
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(
@@ -234,7 +272,15 @@ def test_private_address_is_refused(origin: Origin) -> None:
 
 
 @pytest.mark.parametrize(
-    "environment", [{"ENGINE": "vllm"}, {"MAX_DURATION_S": "soon"}, {"JOB_DEFAULTS": "{"}, {"DIARIZER": "pyannote"}]
+    "environment",
+    [
+        {"ENGINE": "vllm"},
+        {"MAX_DURATION_S": "soon"},
+        {"MAX_DURATION_S": "inf"},
+        {"JOB_DEFAULTS": "{"},
+        {"JOB_DEFAULTS": '{"num_speaker": 2}'},
+        {"DIARIZER": "pyannote"},
+    ],
 )
 def test_our_fault_is_exit_1(environment: dict[str, str], short: Path) -> None:
     done = command("transcribe", str(short), environment=environment)
@@ -242,10 +288,28 @@ def test_our_fault_is_exit_1(environment: dict[str, str], short: Path) -> None:
     assert done.stderr.startswith(("engine_unavailable: ", "invalid_configuration: "))
 
 
-def test_unwritable_output(short: Path) -> None:
-    done = command("transcribe", str(short), "--language", "fr", "--output", "/nonexistent/folder/answer.json")
+def test_unwritable_output_is_noticed_before_the_work(short: Path) -> None:
+    began = time.monotonic()
+    for target in ("/nonexistent/folder/answer.json", str(short.parent)):
+        done = command("transcribe", str(short), "--language", "en", "--output", target)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith("output_unwritable: ")
+    assert time.monotonic() - began < 5
+
+
+def test_full_disk_does_not_lose_the_answer(short: Path) -> None:
+    done = command("transcribe", str(short), "--language", "fr", "--output", "/dev/full")
     assert done.returncode == 2
-    assert done.stderr.startswith("source_unreadable: ")
+    assert done.stderr.startswith("output_unwritable: ")
+    assert json.loads(done.stdout)["language"] == "fr"
+
+
+def test_reader_that_went_away_is_no_error(short: Path) -> None:
+    script = f"{sys.executable} -m voxtral_serverless transcribe {short} --language fr | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, check=False, env={**os.environ, **BASE}
+    )
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_truncated_recording_is_a_success_with_a_warning(tmp_path: Path) -> None:

@@ -80,7 +80,12 @@ def test_language_that_is_none(code: str) -> None:
         (job(channels="left"), "channels: "),
         (job(formats=["doc"]), "formats.0: "),
         (job(formats="srt"), "formats: "),
-        (job(speaker_labels=[""]), "speaker_labels.0: "),
+        (job(speaker_labels=[" "]), "speaker_labels: a name is empty"),
+        (job(speaker_labels=["a\x00b"]), "speaker_labels: a name is empty or"),
+        (job(speaker_labels=["A", " A"]), "twice"),
+        (job(speaker_labels=["SPEAKER_01"]), "given by the worker"),
+        (job(metadata={"a": [float("nan")]}), "metadata: holds NaN"),
+        (job(metadata={"a": "\ud800"}), "half a character"),
         (job(metadata=[1]), "metadata: "),
         ({"input": {"audio_url": "ftp://example.com/a.wav"}}, "only http and https"),
         ({"input": {"audio_url": "/etc/passwd"}}, "only http and https"),
@@ -106,6 +111,21 @@ def test_base64_in_lines_and_as_data_url() -> None:
     lines = base64.encodebytes(sound).decode()
     for text in (lines, f"data:audio/wav;base64,{lines}"):
         assert parse_job({"input": {"audio_base64": text}}).inline_audio() == sound
+
+
+def test_names_are_put_on_one_line() -> None:
+    assert parse_job(job(speaker_labels=["Mme\n\n9\t Petit"])).speaker_labels == ["Mme 9 Petit"]
+
+
+def test_faults_of_a_huge_job_stay_readable() -> None:
+    message = fault(job(**{f"field{number}": 1 for number in range(20_000)}))
+    assert message.endswith("and 19980 more.")
+    assert len(message) < 10_000
+
+
+def test_count_of_the_job_hides_the_counts_of_the_defaults() -> None:
+    parsed = parse_job(job(max_speakers=1), {"num_speakers": 2, "language": "fr"})
+    assert (parsed.num_speakers, parsed.max_speakers, parsed.language) == (None, 1, "fr")
 
 
 def test_defaults_of_the_endpoint_go_under_the_job() -> None:

@@ -17,9 +17,9 @@ from voxtral_serverless.audio.decode import decode
 from voxtral_serverless.audio.fetch import LocalAudio, Source
 from voxtral_serverless.audio.recording import Recording, Span
 from voxtral_serverless.contract import JobResult, parse_job, parse_options
-from voxtral_serverless.diarization.turns import Diarization, SpeakerHints
+from voxtral_serverless.diarization.turns import Diarization, SpeakerHints, Turn
 from voxtral_serverless.errors import AudioTooLong, StageFailed, VoxtralError
-from voxtral_serverless.pipeline import process, source_of
+from voxtral_serverless.pipeline import _labelled, process, source_of
 from voxtral_serverless.progress import NoEvents, Progress
 from voxtral_serverless.reporting import Report
 from voxtral_serverless.services import Services, build_services
@@ -109,6 +109,31 @@ async def test_silence_is_a_success(tmp_path: Path) -> None:
     assert answer["files"] == {"srt": "", "rttm": ""}
     assert {"no_speech", "nothing_to_analyse"} <= set(codes(result))
     assert (await run(tmp_path / "a.wav", task="transcribe")).text == ""
+    assert (await run(tmp_path / "a.wav", language=None)).language is None
+
+
+async def test_what_the_decoder_warns_of_is_in_the_answer(tmp_path: Path) -> None:
+    file = wav(tmp_path / "a.wav", tone(2.0))
+    os.truncate(file, file.stat().st_size // 2)
+    assert "audio_truncated" in codes(await run(file))
+
+
+async def test_file_that_cannot_be_rendered_is_null(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(name: str, utterances: Sequence[Utterance]) -> str:
+        if name == "srt":
+            raise RuntimeError
+        return "text"
+
+    monkeypatch.setattr("voxtral_serverless.pipeline.render", broken)
+    result = await run(wav(tmp_path / "a.wav", tone(1.0)), formats=["srt", "txt"])
+    assert result.files == {"srt": None, "txt": "text"}
+    assert "internal_error" in codes(result)
+
+
+def test_labels_go_by_appearance_beyond_ten_speakers() -> None:
+    turns = [Turn(Span(index, index + 1), f"SPEAKER_{index:02d}") for index in range(120)]
+    labelled = _labelled(turns, [f"name {index}" for index in range(119)])
+    assert [turn.speaker for turn in labelled] == [*(f"name {index}" for index in range(119)), "SPEAKER_119"]
 
 
 async def test_what_was_asked_for_comes_along(tmp_path: Path) -> None:
@@ -136,7 +161,7 @@ async def test_labels_in_english(tmp_path: Path) -> None:
 async def test_no_diarizer_gives_null_speakers(tmp_path: Path) -> None:
     result = await run(await first_turns(tmp_path), embedded(diarizer="none"))
     assert {entry.speaker for entry in result.transcriptions} == {None}
-    assert "diarization_failed" in codes(result)
+    assert "diarization_off" in codes(result)
     assert "speaker" in result.to_json()["transcriptions"][0]
 
 
@@ -151,12 +176,15 @@ class BrokenDiarizer:
 
 
 @pytest.mark.parametrize("error", [StageFailed("out of memory."), ValueError("/secret/path")])
-async def test_failed_diarization_never_loses_the_transcript(error: Exception, tmp_path: Path) -> None:
+async def test_failed_diarization_never_loses_the_transcript(
+    error: Exception, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     services = dataclasses.replace(embedded(), diarizer=BrokenDiarizer(error))
     result = await run(await first_turns(tmp_path), services)
     assert all(entry.text and entry.speaker is None for entry in result.transcriptions)
     assert "diarization_failed" in codes(result)
     assert "secret" not in str(result.to_json())
+    assert ("secret" in caplog.text) == isinstance(error, ValueError), "the log has what the caller is not told"
 
 
 class BrokenAnalyst:

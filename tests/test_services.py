@@ -15,6 +15,11 @@ def test_embedded_engine_names_itself() -> None:
     assert [notice.code for notice in services.notices] == ["embedded_engine"]
 
 
+def test_embedded_engine_is_taken_where_it_is_asked_for() -> None:
+    settings = load_settings(engine="embedded", vllm_base_url="http://127.0.0.1:1")
+    assert build_services(settings).engine == "embedded"
+
+
 def test_auto_falls_back_loudly(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         assert build_services(load_settings(engine="auto")).engine == "embedded"

@@ -41,6 +41,11 @@ async def test_emotions_are_those_that_are_named() -> None:
     assert (await EmbeddedAnalyst().judge(conversation(PLAIN, PLAIN), "en")).emotions == ()
 
 
+async def test_emotions_that_are_denied_are_not_named() -> None:
+    said = "I am not happy, I was never satisfied, and this isn't perfect"
+    assert (await EmbeddedAnalyst().judge(conversation(said, PLAIN), "en")).emotions == ()
+
+
 async def test_monologue_has_no_customer() -> None:
     assert (await EmbeddedAnalyst().judge(conversation(HAPPY, PLAIN, speakers="A"), "en")).satisfaction is None
 
@@ -65,6 +70,11 @@ async def test_summary_is_made_of_the_utterances_in_their_order() -> None:
     positions = [said.index(quote) for quote in quoted]
     assert positions == sorted(positions)
     assert set(quoted) <= set(texts)
+
+
+async def test_sentences_keep_their_own_marks() -> None:
+    summary = await EmbeddedAnalyst().summarise(conversation("That is a very good thing indeed!"), "en")
+    assert summary == "Summary: That is a very good thing indeed!"
 
 
 @pytest.mark.parametrize("texts", [("yes",), ("the of and to it is",), ("yes", None, "no")])

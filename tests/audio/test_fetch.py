@@ -6,10 +6,19 @@ from types import SimpleNamespace
 from urllib.parse import quote
 
 import pytest
+from yarl import URL
 
 from tests.conftest import no_report
 from tests.fakes.origin import BODY, running_origin
-from voxtral_serverless.audio.fetch import FetchLimits, InlineAudio, LocalAudio, RemoteAudio, fetch
+from voxtral_serverless.audio.fetch import (
+    FetchLimits,
+    InlineAudio,
+    LocalAudio,
+    RemoteAudio,
+    _check_url,
+    _next_url,
+    fetch,
+)
 from voxtral_serverless.errors import (
     AudioTooLarge,
     DiskFull,
@@ -74,6 +83,81 @@ async def test_announced_size_is_refused_before_a_byte_is_written(tmp_path: Path
         with pytest.raises(AudioTooLarge):
             await fetch(RemoteAudio(f"{origin.url}/ok"), tmp_path, replace(LIMITS, max_bytes=1000), no_report)
     assert list(tmp_path.glob("recording")) == []
+
+
+@pytest.mark.parametrize("status", [204, 206, 300, 304])
+async def test_answer_without_a_whole_body_is_final(status: int, tmp_path: Path) -> None:
+    async with running_origin() as origin:
+        with pytest.raises(FetchRejected, match=str(status)):
+            await fetch(RemoteAudio(f"{origin.url}/status/{status}"), tmp_path, LIMITS, no_report)
+
+
+@pytest.mark.parametrize("hop", ["", "/to?url="])
+async def test_escapes_of_a_signed_url_are_sent_as_they_are(hop: str, tmp_path: Path) -> None:
+    target = "/ok?Credential=AK%2F2024&sig=a%2Bb%2F%3D&f=%7Ename%27"
+    async with running_origin() as origin:
+        await fetch(RemoteAudio(origin.url + (hop + quote(target) if hop else target)), tmp_path, LIMITS, no_report)
+    assert origin.targets[-1] == target
+
+
+async def test_url_that_needs_escapes_gets_them(tmp_path: Path) -> None:
+    async with running_origin() as origin:
+        await fetch(RemoteAudio(f"{origin.url}/ok?n=é è"), tmp_path, LIMITS, no_report)
+    assert origin.targets[-1] == "/ok?n=%C3%A9+%C3%A8"
+
+
+async def test_compressed_answer_is_refused(tmp_path: Path) -> None:
+    async with running_origin() as origin:
+        with pytest.raises(FetchRejected, match="compress"):
+            await fetch(RemoteAudio(f"{origin.url}/gzip"), tmp_path, LIMITS, no_report)
+
+
+async def test_server_that_falls_silent_is_left_before_the_total_is_up(tmp_path: Path) -> None:
+    patient = replace(LIMITS, total_s=60, connect_s=0.3)
+    async with running_origin() as origin:
+        with pytest.raises(FetchTimeout, match="stopped sending"):
+            await fetch(RemoteAudio(f"{origin.url}/never"), tmp_path, patient, no_report)
+
+
+async def test_disk_that_fills_up_on_the_way(tmp_path: Path) -> None:
+    (tmp_path / "recording").symlink_to("/dev/full")
+    async with running_origin() as origin:
+        with pytest.raises(DiskFull):
+            await fetch(RemoteAudio(f"{origin.url}/ok"), tmp_path, LIMITS, no_report)
+
+
+@pytest.mark.parametrize(
+    ("url", "allow_private", "refused"),
+    [
+        ("https://example.com/a", False, False),
+        ("http://example.com:443/a", False, False),
+        ("http://example.com:8080/a", False, True),
+        ("http://example.com:8080/a", True, False),
+        ("http://user@example.com/a", True, True),
+        ("http://user:pw@example.com/a", True, True),
+        ("ftp://example.com/a", True, True),
+    ],
+)
+def test_rules_for_urls(url: str, allow_private: bool, refused: bool) -> None:
+    if refused:
+        with pytest.raises(FetchRefused):
+            _check_url(url, allow_private)
+    else:
+        _check_url(url, allow_private)
+
+
+def test_https_is_not_left_for_http() -> None:
+    for start, location, refused in (
+        ("https://a.example/", "http://a.example/b", True),
+        ("https://a.example/", "/b", False),
+        ("http://a.example/", "http://b.example/", False),
+    ):
+        response = SimpleNamespace(url=URL(start), headers={"Location": location})
+        if refused:
+            with pytest.raises(FetchRefused):
+                _next_url(response)  # type: ignore[arg-type]
+        else:
+            assert _next_url(response).startswith("http")  # type: ignore[arg-type]
 
 
 async def test_redirect_is_followed(tmp_path: Path) -> None:

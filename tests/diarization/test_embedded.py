@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import no_report
-from tests.media import CALL, ROOT, wav
+from tests.media import CALL, ROOT, tone, wav
 from voxtral_serverless.audio.decode import decode
 from voxtral_serverless.audio.recording import Recording, Span
 from voxtral_serverless.audio.voice_activity import detect_speech
@@ -86,6 +86,23 @@ async def test_turns_cover_the_speech_without_overlap(call: Heard) -> None:
     assert all(one.span.end <= other.span.start for one, other in zip(answer.turns, answer.turns[1:], strict=False))
     for region in call[1]:
         assert sum(turn.span.overlap(region) for turn in answer.turns) == pytest.approx(region.duration)
+
+
+async def test_many_speakers_allowed_does_not_mean_many_tried(call: Heard) -> None:
+    told: list[float] = []
+    await EmbeddedDiarizer().diarize(*call, SpeakerHints(most=1000), lambda done, total: told.append(total))
+    assert told[-1] <= 1 + embedded.SEARCHED
+
+
+def test_single_window_between_two_of_one_voice_is_a_flicker() -> None:
+    assert embedded._without_flickers([0, 1, 0, 0, 1, 1, 0, 1]) == [0, 0, 0, 0, 1, 1, 1, 1]
+
+
+async def test_cut_falls_where_it_is_quiet(tmp_path: Path) -> None:
+    samples = tone(4.0)
+    samples[:, 36_000:37_000] = 0
+    recording, _ = await listen(wav(tmp_path / "a.wav", samples), tmp_path / "quiet")
+    assert embedded._quietest(recording, Span(1.5, 3.5)) == pytest.approx(36_500 / 16_000, abs=0.02)
 
 
 async def test_sampled_windows_give_the_same_speakers(call: Heard, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,15 +13,17 @@ BODY = bytes(range(256)) * 1000
 
 
 class Origin:
-    """Routes by name: `/ok`, `/status/404`, `/html`, `/never`, `/drip`, `/endless`, `/cut`, `/to?url=…`, `/loop`.
+    """Routes by name: `/ok`, `/status/404`, `/html`, `/gzip`, `/never`, `/drip`, `/endless`, `/cut`, `/to?url=…`, `/loop`.
 
     Attributes:
         requests: The headers of every request, in order.
+        targets: The path and query of every request, byte for byte.
     """
 
     def __init__(self, body: bytes) -> None:
         self.body = body
         self.requests: list[dict[str, str]] = []
+        self.targets: list[str] = []
         self.url = ""
 
     def application(self) -> web.Application:
@@ -28,6 +31,7 @@ class Origin:
         app.router.add_get("/ok", self.ok)
         app.router.add_get("/status/{status}", self.status)
         app.router.add_get("/html", self.html)
+        app.router.add_get("/gzip", self.gzip)
         app.router.add_get("/never", self.never)
         app.router.add_get("/drip", self.drip)
         app.router.add_get("/endless", self.endless)
@@ -39,6 +43,7 @@ class Origin:
     @web.middleware
     async def _note(self, request: web.Request, handler: web.Handler) -> web.StreamResponse:  # type: ignore[name-defined]
         self.requests.append(dict(request.headers))
+        self.targets.append(request.raw_path)
         return await handler(request)  # type: ignore[no-any-return]
 
     async def ok(self, request: web.Request) -> web.Response:
@@ -49,6 +54,9 @@ class Origin:
 
     async def html(self, request: web.Request) -> web.Response:
         return web.Response(text="<html>log in</html>", content_type="text/html")
+
+    async def gzip(self, request: web.Request) -> web.Response:
+        return web.Response(body=gzip.compress(self.body), headers={"Content-Encoding": "gzip"})
 
     async def never(self, request: web.Request) -> web.Response:
         await asyncio.sleep(60)

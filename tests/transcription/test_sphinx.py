@@ -10,7 +10,7 @@ from tests.test_child import alive, eventually
 from voxtral_serverless.audio.decode import decode
 from voxtral_serverless.audio.recording import Recording, Span
 from voxtral_serverless.child import Child
-from voxtral_serverless.errors import LanguageNotSupported
+from voxtral_serverless.errors import LanguageNotSupported, StageFailed
 from voxtral_serverless.transcription import sphinx
 from voxtral_serverless.transcription.plan import Clip
 from voxtral_serverless.transcription.sphinx import SphinxTranscriber
@@ -70,6 +70,19 @@ async def test_recogniser_that_dies_takes_one_clip_with_it(
     spans = [Span(second, second + 1) for second in range(5)]
     texts = await SphinxTranscriber().transcribe(call, clips_at(*spans), "en", lambda *_: None)
     assert texts == ["0", None, "32000", "48000", "64000"]
+
+
+@pytest.mark.parametrize("script", ["import no_such_module", "raise SystemExit", "import time; time.sleep(600)"])
+async def test_recogniser_that_never_works_is_given_up(
+    script: str, call: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "never.py").write_text(script)
+    monkeypatch.setattr(sphinx, "RECOGNISER", tmp_path / "never.py")
+    monkeypatch.setattr(sphinx, "START_S", 0.3)
+    monkeypatch.setattr(sphinx, "SLOWEST", 0.0)
+    spans = [Span(second / 10, second / 10 + 1) for second in range(600)]
+    with pytest.raises(StageFailed):
+        await SphinxTranscriber().transcribe(call, clips_at(*spans), "en", lambda *_: None)
 
 
 async def test_cancelling_ends_the_recognisers(call: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
