@@ -333,7 +333,7 @@ def test_interrupted_job_leaves_nothing(number: signal.Signals, temporary: Path)
     below = children.read_text().split()
     process.send_signal(number)
     out, err = process.communicate(timeout=5)
-    assert (process.returncode, out, err) == (130, "", "interrupted\n")
+    assert (process.returncode, out, err) == (128 + number, "", "interrupted\n")
     assert leftovers(temporary) == []
     for pid in below:
         with contextlib.suppress(FileNotFoundError):

@@ -10,7 +10,10 @@ import json
 import logging
 import os
 import re
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -36,8 +39,8 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_comp
 
 OutputFormat = Literal["json", "txt", "srt", "vtt", "rttm"]
 EngineName = Literal["auto", "vllm", "embedded"]
-INTERRUPTED, CLOSED_PIPE = 130, 141
-"""128 and the number of the signal, as shells have it."""
+SIGNALLED = 128
+"""To this is added the number of the signal that ended the command, as shells have it."""
 
 
 def main() -> None:
@@ -99,27 +102,42 @@ def transcribe(
         "output_language": output_language, "sentiment_by_speaker": sentiment_by_speaker,
         "word_timestamps": word_timestamps,
     }  # fmt: skip
-    from voxtral_serverless.log import set_up_logging
-
-    set_up_logging(logging.INFO if verbose else logging.WARNING)
-    try:
+    with _door(verbose):
         given["metadata"] = _parsed(metadata, "--metadata") if metadata else None
         fields = _job_file(job) | {name: value for name, value in given.items() if value is not None}
         _check_output(output)
         result = _run(source, fields, engine, output_format)
         _write(_rendered(result, output_format), output)
-    except VoxtralError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(error.exit_status) from None
-    except KeyboardInterrupt:
-        typer.echo("interrupted", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+
+
+class _Interrupted(Exception):
+    """A signal asked the command to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextmanager
+def _door(verbose: bool) -> Iterator[None]:
+    """Whatever is raised inside becomes one line on stderr and an exit status."""
+    from voxtral_serverless.log import set_up_logging
+
+    set_up_logging(logging.INFO if verbose else logging.WARNING)
+    try:
+        yield
     except typer.Exit:
         raise
+    except (_Interrupted, KeyboardInterrupt) as interruption:
+        typer.echo("interrupted", err=True)
+        number = interruption.number if isinstance(interruption, _Interrupted) else signal.SIGINT
+        raise typer.Exit(SIGNALLED + number) from None
     except Exception as error:
-        log.exception("unexpected failure")
-        typer.echo(str(public_error(error)), err=True)
-        raise typer.Exit(1) from None
+        if not isinstance(error, VoxtralError):
+            log.exception("unexpected failure")
+        shown = public_error(error)
+        typer.echo(str(shown), err=True)
+        raise typer.Exit(shown.exit_status) from None
 
 
 def _parsed(text: str, what: str) -> Any:
@@ -179,23 +197,29 @@ def _job(source: str | None, fields: dict[str, Any], defaults: dict[str, Any]) -
 def _process(options: JobOptions, where: Source, services: Services) -> JobResult:
     """Run the pipeline to its end; SIGINT and SIGTERM cancel it, so that nothing of it stays behind."""
     import asyncio
-    import signal
 
     from voxtral_serverless.pipeline import process
     from voxtral_serverless.terminal import terminal_events
 
+    received: list[int] = []
+
     async def until_done() -> JobResult:
         task = asyncio.current_task()
         assert task is not None
+
+        def stop(number: int) -> None:
+            received.append(number)
+            task.cancel()
+
         for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+            asyncio.get_running_loop().add_signal_handler(number, stop, number)
         with terminal_events() as events:
             return await process(options, where, services, events)
 
     try:
         return asyncio.run(until_done())
     except asyncio.CancelledError:
-        raise KeyboardInterrupt from None
+        raise _Interrupted(received[0]) from None
 
 
 def _rendered(result: JobResult, output_format: OutputFormat) -> str:
@@ -225,5 +249,5 @@ def _write(text: str, path: Path | None) -> None:
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
-            raise typer.Exit(CLOSED_PIPE) from error
+            raise typer.Exit(SIGNALLED + signal.SIGPIPE) from error
         raise OutputUnwritable(f"stdout could not be written ({error.strerror}).") from error
