@@ -313,7 +313,7 @@ async def test_child_that_goes_wrong_is_one_typed_error(
 ) -> None:
     script, error = CHILDREN[name]
     (tmp_path / "child.py").write_text(script)
-    monkeypatch.setattr(decode_module, "DECODER", tmp_path / "child.py")
+    monkeypatch.setattr(decode_module, "DECODER", (str(tmp_path / "child.py"),))
     monkeypatch.setattr(decode_module, "SILENCE_TIMEOUT_S", 1.0)
     with pytest.raises(error):
         await decoded(wav(tmp_path / "a.wav", tone()), tmp_path)
@@ -324,9 +324,9 @@ async def test_disk_is_checked_before_it_is_used(tmp_path: Path, monkeypatch: py
     script.write_text(
         "import os, runpy, sys, types\n"
         "os.fstatvfs = lambda descriptor: types.SimpleNamespace(f_bavail=63, f_frsize=1000)\n"
-        f"runpy.run_path({str(decode_module.DECODER)!r}, run_name='__main__')\n"
+        "runpy.run_module('voxtral_serverless.audio._decoder', run_name='__main__')\n"
     )
-    monkeypatch.setattr(decode_module, "DECODER", script)
+    monkeypatch.setattr(decode_module, "DECODER", (str(script),))
     with pytest.raises(DiskFull):
         await decoded(wav(tmp_path / "a.wav", tone(2.0)), tmp_path)
     assert [path.stat().st_size for path in (tmp_path / "decoded").glob("*.s16")] == [0, 0, 0]

@@ -30,7 +30,7 @@ from voxtral_serverless.reporting import Report
 
 log = logging.getLogger(__name__)
 
-DECODER = Path(__file__).with_name("_decoder.py")
+DECODER = ("-m", "voxtral_serverless.audio._decoder")
 SILENCE_TIMEOUT_S = 60.0
 """A decoder that says nothing for so long is taken for hung (it reports once per decoded minute)."""
 MIN_GAP_NOTICE_S = 0.5
@@ -59,7 +59,7 @@ async def decode(file: Path, folder: Path, max_duration_s: float, report: Report
     request = json.dumps({"outputs": outputs, "max_duration_s": max_duration_s})
     try:
         with file.open("rb") as audio:
-            arguments = (sys.executable, "-I", str(DECODER), request)
+            arguments = (sys.executable, "-I", *DECODER, request)
             async with running_child(arguments, folder=jail, environment={}, stdin=audio, pass_fds=outputs) as child:
                 header, done = await _conversation(child, max_duration_s, report)
     finally:

@@ -1,0 +1,155 @@
+"""What the jailed decoder knows of media files: which it opens, what they announce, and their frames.
+
+Part of the decoder's process (`_decoder`); nothing of the worker imports it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import av
+from av.audio.frame import AudioFrame
+
+FORMATS = "wav,w64,mp3,ogg,flac,mov,matroska,webm,aac,amr,amrnb,amrwb,gsm,au,caf,aiff,asf"
+CODECS = (
+    "pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,"
+    "pcm_f64be,pcm_mulaw,pcm_alaw,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,adpcm_g726,adpcm_g722,gsm,gsm_ms,"
+    "mp3,mp3float,mp2,mp2float,vorbis,opus,libopus,flac,alac,aac,aac_fixed,amrnb,amrwb,wmav1,wmav2,wmapro,wmavoice"
+)
+SAMPLE_RATES = range(4_000, 192_001)
+CHANNELS = range(1, 9)
+PAUSE_BYTES = {"amrnb": 6, "amrwb": 6}
+"""Packets up to this size announce a pause (discontinuous transmission), which FFmpeg's decoders leave out."""
+MAX_FAULTS = 64
+"""So many faults of the container in a row, without a packet between them, are its end."""
+UNKNOWN_RIFF_SIZE = 0x7FFFF000
+"""WAV written to a pipe claims at least so many bytes."""
+
+
+class Refused(Exception):
+    """The file cannot be decoded: a code of `voxtral_serverless.errors`, or `damaged`, and a figure for the text."""
+
+    def __init__(self, code: str, figure: float = 0) -> None:
+        super().__init__(code)
+        self.code = code
+        self.figure = figure
+
+
+@dataclass
+class Damage:
+    """What was wrong in the file and could be passed over.
+
+    Attributes:
+        packets: How many packets could not be decoded.
+        last: Whether the last packet is one of them.
+        lost_until_s: Where the last of them ends on the file's time line.
+        cut: Whether the file ends in the middle.
+    """
+
+    packets: int = 0
+    last: bool = False
+    lost_until_s: float = 0.0
+    cut: bool = False
+
+
+def open_audio() -> tuple[Any, Any]:
+    """The container on standard input and its first audio stream."""
+    options = {"format_whitelist": FORMATS, "codec_whitelist": CODECS, "protocol_whitelist": "file"}
+    try:
+        container = av.open(sys.stdin.buffer, mode="r", options=options, metadata_errors="ignore")
+    except (av.error.FFmpegError, ValueError) as error:
+        raise Refused("audio_unreadable") from error
+    if not container.streams.audio:
+        raise Refused("audio_missing")
+    known = [stream for stream in container.streams.audio if is_allowed(stream)]
+    if not known:
+        raise Refused("audio_unreadable")
+    known[0].codec_context.thread_count = 1
+    return container, known[0]
+
+
+def is_allowed(stream: Any) -> bool:
+    """Whether the stream's codec is on the list."""
+    return stream.codec_context is not None and stream.codec_context.codec.name in CODECS.split(",")
+
+
+def check_header(container: Any, stream: Any, max_duration_s: float) -> float:
+    """The duration that the file announces, in seconds; 0 where it announces none, or only lets it be guessed."""
+    if stream.codec_context.sample_rate not in SAMPLE_RATES:
+        raise Refused("audio_parameters", stream.codec_context.sample_rate)
+    if stream.codec_context.channels not in CHANNELS:
+        raise Refused("audio_parameters", stream.codec_context.channels)
+    if not announces_duration(container.format.name):
+        return 0.0
+    if stream.duration:
+        duration_s = starts_at_s(container, stream) + float(stream.duration * stream.time_base)
+    else:
+        alone = len(container.streams) == 1
+        duration_s = float(container.duration or 0) / av.time_base if alone else 0.0
+    if duration_s > max_duration_s:
+        raise Refused("audio_too_long", duration_s)
+    return duration_s
+
+
+def starts_at_s(container: Any, stream: Any) -> float:
+    """How long after the start of the file the stream starts (a video may begin without sound)."""
+    return max(0.0, float((stream.start_time or 0) * stream.time_base) - zero_s(container))
+
+
+def zero_s(container: Any) -> float:
+    """The time stamp of the start of the file. What is alone in a file starts with it; beside a picture, which is
+    not looked at, time stamps count from 0.
+    """
+    return float(container.start_time or 0) / av.time_base if len(container.streams) == 1 else 0.0
+
+
+def announces_duration(format_name: str) -> bool:
+    """Whether FFmpeg read the duration in the file, rather than divide its size by a bit rate."""
+    if format_name != "mp3":
+        return format_name not in ("aac", "amr")
+    head = os.pread(sys.stdin.fileno(), 10, 0)
+    tag_bytes = 0
+    if head[:3] == b"ID3":  # its size has seven bits a byte
+        tag_bytes = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
+    first_frame = os.pread(sys.stdin.fileno(), 4096, tag_bytes)
+    return any(name in first_frame for name in (b"Xing", b"Info", b"VBRI"))
+
+
+def read_packets(container: Any, stream: Any, damage: Damage) -> Iterator[Any]:
+    """The packets of the stream. A fault of the container is passed over, as long as packets come after it."""
+    faults = 0
+    while faults < MAX_FAULTS:
+        try:
+            for packet in container.demux(stream):
+                faults = 0
+                yield packet
+        except av.error.FFmpegError:
+            faults += 1
+            continue
+        return
+    damage.cut = True
+
+
+def decoded_frames(container: Any, stream: Any, damage: Damage) -> Iterator[AudioFrame]:
+    """The frames of the stream; a packet that cannot be decoded is left out and noted."""
+    for packet in read_packets(container, stream, damage):
+        try:
+            yield from packet.decode()
+            damage.last = damage.last and not packet.size
+        except av.error.FFmpegError:
+            damage.packets += packet.size > PAUSE_BYTES.get(stream.codec_context.name, 0)
+            damage.last = True
+            if packet.pts is not None:
+                damage.lost_until_s = float((packet.pts + (packet.duration or 0)) * packet.time_base)
+
+
+def riff_is_cut() -> bool:
+    """Whether a WAV file is shorter than its own head says (FFmpeg corrects that in silence)."""
+    head = os.pread(sys.stdin.fileno(), 8, 0)
+    announced = int.from_bytes(head[4:8], "little")
+    known = 0 < announced < UNKNOWN_RIFF_SIZE
+    return head[:4] == b"RIFF" and known and os.fstat(sys.stdin.fileno()).st_size + 1 < announced + 8
