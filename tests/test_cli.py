@@ -297,6 +297,41 @@ def test_unwritable_output_is_noticed_before_the_work(short: Path) -> None:
     assert time.monotonic() - began < 5
 
 
+def test_output_never_overwrites_what_is_read(short: Path, tmp_path: Path) -> None:
+    before = short.read_bytes()
+    link = tmp_path / "link.wav"
+    link.symlink_to(short)
+    for target in (short, link):
+        done = command("transcribe", str(short), "--output", str(target))
+        assert (done.returncode, done.stderr.partition(":")[0]) == (2, "output_unwritable")
+    assert short.read_bytes() == before
+
+
+def test_output_on_stdout_whatever_the_locale(short: Path) -> None:
+    arguments = (
+        "transcribe",
+        str(short),
+        "--language",
+        "fr",
+        "--format",
+        "rttm",
+        "--speaker-label",
+        "Zoé",
+        "--output",
+        "-",
+    )
+    done = command(*arguments, environment={"PYTHONIOENCODING": "ascii", "LC_ALL": "C"})
+    assert done.returncode == 0
+    assert " Zoé " in done.stdout
+    assert not Path("-").exists()
+
+
+def test_verbose_tells_the_stages(short: Path) -> None:
+    done = command("transcribe", str(short), "--language", "fr", "--verbose")
+    assert "decoding took" in done.stderr
+    json.loads(done.stdout)
+
+
 def test_full_disk_does_not_lose_the_answer(short: Path) -> None:
     done = command("transcribe", str(short), "--language", "fr", "--output", "/dev/full")
     assert done.returncode == 2

@@ -92,6 +92,7 @@ def test_language_that_is_none(code: str) -> None:
         ({"input": {"audio_url": "file:///etc/passwd"}}, "only http and https"),
         ({"input": {"audio_url": "http://[::1"}}, "not a valid URL"),
         ({"input": {"audio_url": "http://example.com:99999/"}}, "not a valid URL"),
+        ({"input": {"audio_url": "http://a..b/x"}}, "not a valid URL"),
         ({"input": {"audio_base64": "not base64!"}}, "not valid base64"),
         ({"input": {"audio_base64": "AAA"}}, "not valid base64"),
     ],
@@ -111,6 +112,12 @@ def test_base64_in_lines_and_as_data_url() -> None:
     lines = base64.encodebytes(sound).decode()
     for text in (lines, f"data:audio/wav;base64,{lines}"):
         assert parse_job({"input": {"audio_base64": text}}).inline_audio() == sound
+
+
+def test_null_counts_as_absent() -> None:
+    parsed = parse_job(job(summary=None, language=None, num_speakers=None), {"language": "fr", "num_speakers": 2})
+    assert (parsed.summary, parsed.language, parsed.num_speakers) == (False, "fr", 2)
+    assert "'zzz'" in fault(job(zzz=None))
 
 
 def test_names_are_put_on_one_line() -> None:

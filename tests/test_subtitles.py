@@ -94,6 +94,8 @@ def test_long_name_is_shortened_and_the_word_beside_it_gets_its_own_line() -> No
     assert cue.speaker is not None
     assert len(cue.speaker) <= LINE_CHARACTERS - 2
     assert cue.lines[-1] == "Oui."
+    (cue,) = cues([Utterance(Span(0, 1), "X" * 60, "Oui.")])
+    assert cue.speaker == "X" * 39 + "…"
 
 
 def test_words_spoken_very_slowly_are_shown_for_seven_seconds() -> None:

@@ -63,6 +63,16 @@ def test_folder_that_never_got_its_lock_is_swept_when_it_is_old() -> None:
         assert folder.exists()
 
 
+def test_folder_whose_deletion_was_interrupted_is_swept() -> None:
+    with workspace() as folder:
+        half_deleted = folder.with_name("job-abc")
+        half_deleted.mkdir()
+        (half_deleted / "mix.s16").write_bytes(b"x")
+        age(half_deleted)
+        assert sweep_leftovers() == 1
+        assert not half_deleted.exists()
+
+
 def test_what_is_not_ours_is_left_alone(temporary: Path) -> None:
     for name in ("voxtral-serverless-main", "of-somebody-else"):
         (temporary / name).mkdir()

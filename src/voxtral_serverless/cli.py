@@ -69,7 +69,7 @@ def transcribe(
     *,
     job: Annotated[
         Path | None,
-        typer.Option(help='A job as JSON, {"input": {…}}; - reads stdin. SOURCE and the options below go before it.'),
+        typer.Option(help='A job as JSON, {"input": {…}}; - reads stdin. What is given here as well counts more.'),
     ] = None,
     task: Annotated[str | None, typer.Option(help="transcribe_diarized (default) or transcribe.")] = None,
     language: Annotated[str | None, typer.Option(help="Language spoken, e.g. fr.")] = None,
@@ -80,10 +80,12 @@ def transcribe(
     max_speakers: Annotated[int | None, typer.Option(help="At most so many.")] = None,
     channels: Annotated[str | None, typer.Option(help="Stereo calls: auto (default), mix or split.")] = None,
     speaker_labels: Annotated[
-        list[str] | None, typer.Option("--speaker-label", help="A name for the next speaker; repeat it.")
+        list[str] | None,
+        typer.Option("--speaker-label", metavar="<str>", help="A name for the next speaker; repeat it."),
     ] = None,
     formats: Annotated[
-        list[str] | None, typer.Option("--formats", help="Also render srt, vtt, txt or rttm under files; repeat it.")
+        list[str] | None,
+        typer.Option("--formats", metavar="<str>", help="Also render srt, vtt, txt or rttm under files; repeat it."),
     ] = None,
     output_language: Annotated[str | None, typer.Option(help="Language of the summary.")] = None,
     sentiment_by_speaker: Annotated[bool | None, typer.Option(help="Ask for each speaker's sentiment.")] = None,
@@ -91,7 +93,7 @@ def transcribe(
     metadata: Annotated[str | None, typer.Option(help="A JSON object to be echoed back.")] = None,
     engine: Annotated[EngineName | None, typer.Option(help="Who transcribes; default: ENGINE.")] = None,
     output_format: Annotated[OutputFormat, typer.Option("--format", help="What to print.")] = "json",
-    output: Annotated[Path | None, typer.Option(help="Write the result to this file.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Write the result to this file; - is stdout.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the log.")] = False,
 ) -> None:
     """Transcribe one recording and print the answer."""
@@ -105,7 +107,7 @@ def transcribe(
     with _door(verbose):
         given["metadata"] = _parsed(metadata, "--metadata") if metadata else None
         fields = _job_file(job) | {name: value for name, value in given.items() if value is not None}
-        _check_output(output)
+        _check_output(output, source, job)
         result = _run(source, fields, engine, output_format)
         _write(_rendered(result, output_format), output)
 
@@ -228,23 +230,40 @@ def _rendered(result: JobResult, output_format: OutputFormat) -> str:
     return (result.files or {}).get(output_format) or ""
 
 
-def _check_output(path: Path | None) -> None:
-    """Refuse before the work what could not be written after it."""
-    if path is not None and (path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK)):
-        raise OutputUnwritable(f"{str(path)!r} cannot be written.")
+def _check_output(output: Path | None, *inputs: object) -> None:
+    """Refuse before the work what could not be written after it, or what the work reads from."""
+    if output is None or str(output) == "-":
+        return
+    if (
+        output.is_dir()
+        or not output.parent.is_dir()
+        or not os.access(output if output.exists() else output.parent, os.W_OK)
+    ):
+        raise OutputUnwritable(f"{str(output)!r} cannot be written.")
+    read = [Path(str(one)) for one in inputs if one is not None]
+    if any(output.exists() and one.exists() and output.samefile(one) for one in read):
+        raise OutputUnwritable(f"{str(output)!r} is what is to be read; name another file.")
 
 
-def _write(text: str, path: Path | None) -> None:
+def _write(text: str, output: Path | None) -> None:
+    if output is None or str(output) == "-":
+        _print(text)
+        return
     try:
-        if path is not None:
-            path.write_text(text, "utf-8")
-            return
+        output.write_text(text, "utf-8")
     except OSError as error:
         # The work is done: better in the wrong place than lost.
-        sys.stdout.write(text)
-        raise OutputUnwritable(f"{str(path)!r} could not be written ({error.strerror}); it is on stdout.") from error
+        _print(text)
+        raise OutputUnwritable(f"{str(output)!r} could not be written ({error.strerror}); it is on stdout.") from error
+
+
+def _print(text: str) -> None:
+    """The text on stdout, in UTF-8 whatever the locale."""
+    if sys.stdout is None:
+        raise OutputUnwritable("stdout is closed.")
     try:
-        sys.stdout.write(text)
+        sys.stdout.flush()
+        sys.stdout.buffer.write(text.encode())
         sys.stdout.flush()
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

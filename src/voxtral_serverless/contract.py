@@ -58,6 +58,7 @@ def _web_address(value: str) -> str:
     try:
         parts = urlsplit(value)
         host, _ = parts.hostname, parts.port
+        (host or "").encode("idna")
     except ValueError as error:
         raise ValueError("not a valid URL") from error
     if parts.scheme not in ("http", "https") or not host:
@@ -184,12 +185,15 @@ def job_fields(job: object) -> dict[str, Any]:
 
 
 def _over(defaults: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a job over the endpoint's defaults. A job that says anything of the number of speakers takes
-    the place of all that the defaults say of it.
+    """The fields of a job over the endpoint's defaults.
+
+    A known field that is null counts as absent. A job that says anything of the number of speakers takes the
+    place of all that the defaults say of it.
     """
+    given = {name: value for name, value in fields.items() if value is not None or name not in JobInput.model_fields}
     counts = {"num_speakers", "min_speakers", "max_speakers"}
-    hidden = counts if counts & fields.keys() else set()
-    return {name: value for name, value in defaults.items() if name not in hidden} | dict(fields)
+    hidden = counts if counts & given.keys() else set()
+    return {name: value for name, value in defaults.items() if name not in hidden} | given
 
 
 def _parse(model: type[Options], fields: Mapping[str, Any]) -> Options:

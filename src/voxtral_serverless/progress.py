@@ -6,6 +6,7 @@ percentage is of the whole job and never falls.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from typing import Literal, Protocol
 
 from voxtral_serverless.reporting import Report
 from voxtral_serverless.transcription.plan import Utterance
+
+log = logging.getLogger(__name__)
 
 Stage = Literal["fetching", "decoding", "voice_activity", "diarization", "transcription", "analysis"]
 WEIGHTS: dict[Stage, int] = {
@@ -81,3 +84,4 @@ class Meter:
             report(1, 1)
         finally:
             self.timings[stage] = round(time.monotonic() - began, 3)
+            log.info("%s took %.1f s", stage, self.timings[stage])

@@ -11,7 +11,6 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from textwrap import shorten
 
 from voxtral_serverless.audio.recording import Span
 from voxtral_serverless.transcription.plan import Utterance
@@ -50,7 +49,7 @@ def _cues_of(utterance: Utterance, name: str | None) -> list[Cue]:
     """One utterance's cues; `name` stands before the first and takes its room."""
     words = [piece for word in (utterance.text or "").split() for piece in _pieces(word)]
     times = _WordTimes(utterance, words)
-    name = shorten(name, MAX_NAME, placeholder="…") if name else None
+    name = f"{name[: MAX_NAME - 1]}…" if name and len(name) > MAX_NAME else name
     indent = len(name) + 2 if name else 0
     found = []
     for first, last in _cuts(words, times, indent):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @contextmanager
 def terminal_events() -> Iterator[Events]:
     """Events that draw one bar for the whole job while the block lasts."""
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         yield NoEvents()
         return
     from rich.console import Console

@@ -68,13 +68,14 @@ def _parent() -> Path:
 
 
 def _is_leftover(folder: Path) -> bool:
-    if folder.name.startswith(NEW):
-        return time.time() - folder.stat().st_mtime > YOUNG_S
+    old = time.time() - folder.stat().st_mtime > YOUNG_S
     if not folder.name.startswith(JOB):
-        return False
+        return old and folder.name.startswith(NEW)
     try:
         with (folder / LOCK).open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:  # its owner was killed while deleting it
+        return old
     except BlockingIOError:
         return False
     return True

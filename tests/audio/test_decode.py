@@ -224,30 +224,60 @@ async def test_damage_becomes_silence_and_times_stay_true(tmp_path: Path) -> Non
         shutil.rmtree(tmp_path / "decoded")
 
 
-async def test_late_start_beside_a_picture_is_kept(tmp_path: Path) -> None:
+def video(path: Path, container: str, *, picture_from_s: float, sound_from_s: float) -> Path:
+    """Three seconds of tone beside a picture, each with a start of its own."""
+    with av.open(str(path), "w", format=container, options={"avoid_negative_ts": "disabled"}) as file:
+        picture, sound = file.add_stream("libx264", rate=5), file.add_stream("aac", rate=16_000, layout="mono")
+        picture.width = picture.height = 64
+        picture.pix_fmt = "yuv420p"
+        for index in range(30):
+            image = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
+            image.pts = round(picture_from_s * 5) + index
+            file.mux(picture.encode(image))
+        for start in range(0, 48_000, 1024):
+            frame = av.AudioFrame.from_ndarray(tone(3.0)[:, start : start + 1024], format="s16", layout="mono")
+            frame.sample_rate, frame.time_base = 16_000, Fraction(1, 16_000)
+            frame.pts = round(sound_from_s * 16_000) + start
+            file.mux(sound.encode(frame))
+        for stream in (picture, sound):
+            file.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("container", ["mp4", "matroska"])
+async def test_late_start_beside_a_picture_is_kept(container: str, tmp_path: Path) -> None:
     """Sound that starts two seconds into a video is two seconds into the recording."""
-    for container in ("mp4", "matroska"):
-        with av.open(str(tmp_path / container), "w", format=container) as file:
-            picture, sound = file.add_stream("libx264", rate=5), file.add_stream("aac", rate=16_000, layout="mono")
-            picture.width = picture.height = 64
-            picture.pix_fmt = "yuv420p"
-            for index in range(30):
-                image = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
-                image.pts = index
-                file.mux(picture.encode(image))
-            for index, start in enumerate(range(0, 48_000, 1024)):
-                part = tone(3.0)[:, start : start + 1024]
-                frame = av.AudioFrame.from_ndarray(part, format="s16", layout="mono")
-                frame.sample_rate, frame.time_base, frame.pts = 16_000, Fraction(1, 16_000), 32_000 + index * 1024
-                file.mux(sound.encode(frame))
-            for stream in (picture, sound):
-                file.mux(stream.encode(None))
-        recording = await decoded(tmp_path / container, tmp_path)
-        assert recording.duration == pytest.approx(5.0, abs=0.15), container
-        assert np.abs(recording.clip(Span(0, 1.8))).max() < 10, container
-        assert np.abs(recording.clip(Span(2.2, 4.8))).mean() > 1000, container
-        assert recording.notices == (), container
-        shutil.rmtree(tmp_path / "decoded")
+    file = video(tmp_path / "a", container, picture_from_s=0, sound_from_s=2)
+    recording = await decoded(file, tmp_path)
+    assert recording.duration == pytest.approx(5.0, abs=0.15)
+    assert np.abs(recording.clip(Span(0, 1.8))).max() < 10
+    assert np.abs(recording.clip(Span(2.2, 4.8))).mean() > 1000
+    assert recording.notices == ()
+
+
+async def test_clock_that_starts_late_starts_the_file(tmp_path: Path) -> None:
+    """A piece cut from a live stream keeps the stream's time stamps; they do not make it longer."""
+    recording = await decoded(video(tmp_path / "a", "matroska", picture_from_s=1000, sound_from_s=1000), tmp_path, 60)
+    assert recording.duration == pytest.approx(3.0, abs=0.15)
+    assert recording.notices == ()
+
+
+@pytest.mark.parametrize("layout", ["mono", "stereo", "5.1", "7.1"])
+async def test_gap_in_the_time_stamps_becomes_silence(layout: str, tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.mkv"), "w", format="matroska") as file:
+        stream = file.add_stream("libopus", rate=48_000, layout=layout)
+        for index in range(100):
+            samples = np.full((1, 960 * stream.codec_context.channels), 3000, np.int16)
+            samples[:, ::2] *= -1
+            frame = av.AudioFrame.from_ndarray(samples, format="s16", layout=layout)
+            frame.sample_rate, frame.time_base = 48_000, Fraction(1, 48_000)
+            frame.pts = index * 960 + (48_000 * 4 if index >= 50 else 0)
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    recording = await decoded(tmp_path / "a.mkv", tmp_path)
+    assert recording.duration == pytest.approx(6.0, abs=0.1)
+    assert np.abs(recording.clip(Span(1.2, 4.8))).max() == 0
+    assert [notice.code for notice in recording.notices] == ["audio_gaps"]
 
 
 async def test_guessed_duration_neither_refuses_nor_warns(tmp_path: Path) -> None:
@@ -265,6 +295,21 @@ async def test_guessed_duration_neither_refuses_nor_warns(tmp_path: Path) -> Non
     recording = await decoded(tmp_path / "a.mp3", tmp_path, 60)
     assert recording.duration == pytest.approx(40, abs=0.3)
     assert recording.notices == ()
+
+
+@pytest.mark.parametrize("miscounted", [8, 36])
+async def test_wav_head_that_is_a_little_off_is_no_cut(miscounted: int, tmp_path: Path) -> None:
+    file = riff(tmp_path / "a.wav", 16_000, bytes(64_000), data_size=64_000 + miscounted)
+    assert (await decoded(file, tmp_path)).notices == ()
+
+
+@pytest.mark.parametrize("tail", [bytes(3000), b"TAG" + bytes(125), bytes((i * 31) % 251 for i in range(3000))])
+async def test_something_behind_the_last_frame_is_no_cut(tail: bytes, tmp_path: Path) -> None:
+    file = encode(tmp_path / "a.mp3", tone(3.0, 44_100), container="mp3", codec="libmp3lame", rate=44_100)
+    file.write_bytes(file.read_bytes() + tail)
+    recording = await decoded(file, tmp_path)
+    assert recording.duration == pytest.approx(3.0, abs=0.2)
+    assert "audio_truncated" not in [notice.code for notice in recording.notices]
 
 
 async def test_wav_from_a_pipe_is_whole(tmp_path: Path) -> None:

@@ -103,7 +103,18 @@ async def test_escapes_of_a_signed_url_are_sent_as_they_are(hop: str, tmp_path: 
 async def test_url_that_needs_escapes_gets_them(tmp_path: Path) -> None:
     async with running_origin() as origin:
         await fetch(RemoteAudio(f"{origin.url}/ok?n=é è"), tmp_path, LIMITS, no_report)
-    assert origin.targets[-1] == "/ok?n=%C3%A9+%C3%A8"
+    assert origin.targets[-1] == "/ok?n=%C3%A9%20%C3%A8"
+
+
+@pytest.mark.parametrize(
+    "url", ["http://a..b/x", f"http://{'a' * 70}.example/x", "http://exämple..com/", "http://b:99999/"]
+)
+async def test_host_that_cannot_be_is_final(url: str, tmp_path: Path) -> None:
+    with pytest.raises(FetchError):
+        await fetch(RemoteAudio(url), tmp_path, LIMITS, no_report)
+    async with running_origin() as origin:
+        with pytest.raises(FetchError):
+            await fetch(RemoteAudio(f"{origin.url}/to?url={quote(url)}"), tmp_path, LIMITS, no_report)
 
 
 async def test_compressed_answer_is_refused(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The jailed decoder: a process that reads a media file on standard input and writes 16 kHz PCM.
 
-`decode` starts it as `python -I -m voxtral_serverless.audio._decoder REQUEST` in an empty folder with an empty environment. It answers
-with JSON lines on standard output: `ready`, `header`, `progress` while it works, then `done` or `error`.
+`decode` starts it as `python -I -m voxtral_serverless.audio._decoder REQUEST`, in an empty folder and with an empty
+environment. It answers with JSON lines on standard output: `ready`, `header`, `progress` while it works, then `done` or `error`.
 
 Covered: formats and codecs by allow-list (no playlist, no network protocol, no device), limits counted while
 decoding (duration, channels, sample rate, bytes written), memory, processor time, open files, no new
@@ -24,13 +24,12 @@ import av
 
 from voxtral_serverless.audio._media import (
     PAUSE_BYTES,
-    Damage,
+    Reading,
     Refused,
     check_header,
     decoded_frames,
     open_audio,
     riff_is_cut,
-    zero_s,
 )
 from voxtral_serverless.audio._planes import OUTPUT_RATE, PlaneWriter, TimeLine
 
@@ -86,31 +85,28 @@ def decode(outputs: list[int], max_duration_s: float) -> None:
     check_disk(outputs[0], announced_s, 3 if stereo else 1)
     tell("header", duration_s=announced_s, channels=stream.codec_context.channels,
          sample_rate=stream.codec_context.sample_rate)  # fmt: skip
-    damage, writer, told = Damage(), PlaneWriter(outputs, stereo, max_duration_s), 0.0
-    line = TimeLine(writer, zero_s(container), announced_s + 1 if announced_s else max_duration_s)
-    for frame in decoded_frames(container, stream, damage):
+    reading, writer, told = Reading(), PlaneWriter(outputs, stereo, max_duration_s), 0.0
+    line = TimeLine(writer, reading, announced_s + 1 if announced_s else max_duration_s)
+    for frame in decoded_frames(container, stream, reading):
         line.place(frame)
         if writer.samples / OUTPUT_RATE >= told + 60:
             told = writer.samples / OUTPUT_RATE
             tell("progress", decoded_s=told)
-    if damage.last:
-        line.advance(damage.lost_until_s)
+    if reading.lost_last:
+        line.advance(reading.lost_until_s)
     writer.close()
     pauses = stream.codec_context.name in PAUSE_BYTES
-    finish(container.format.name, announced_s, writer.samples, damage, 0.0 if pauses else line.filled_s)
+    finish(announced_s, writer.samples, reading, 0.0 if pauses else line.filled_s)
 
 
-def finish(format_name: str, announced_s: float, samples: int, damage: Damage, filled_s: float) -> None:
+def finish(announced_s: float, samples: int, reading: Reading, filled_s: float) -> None:
     """The last line: how much was decoded, and whether the file seems to be cut or damaged."""
     if not samples:
-        raise Refused("audio_unreadable" if damage.packets or damage.cut else "audio_empty")
-    missing_s = announced_s - samples / OUTPUT_RATE
-    short = missing_s > max(0.5, 0.02 * announced_s)
-    broken_end = format_name == "mp3" and damage.last
+        raise Refused("audio_unreadable" if reading.undecodable or reading.cut else "audio_empty")
+    short = announced_s - samples / OUTPUT_RATE > max(0.5, 0.02 * announced_s)
     # A last packet of padding harms nobody.
-    damaged = damage.packets - (1 if damage.last and damage.packets else 0)
-    truncated = damage.cut or short or broken_end or riff_is_cut()
-    tell("done", samples=samples, damaged=damaged, filled_s=filled_s, truncated=truncated)
+    damaged = max(0, reading.undecodable - reading.lost_last)
+    tell("done", samples=samples, damaged=damaged, filled_s=filled_s, truncated=reading.cut or short or riff_is_cut())
 
 
 def main(request: str) -> None:

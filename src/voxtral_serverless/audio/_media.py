@@ -26,6 +26,10 @@ PAUSE_BYTES = {"amrnb": 6, "amrwb": 6}
 """Packets up to this size announce a pause (discontinuous transmission), which FFmpeg's decoders leave out."""
 MAX_FAULTS = 64
 """So many faults of the container in a row, without a packet between them, are its end."""
+LATE_START_S = 1.0
+"""Where the sound starts later than this, containers disagree on what their duration counts from."""
+RIFF_SLACK_BYTES = 64
+"""Writers of WAV heads miscount by a header's size or two."""
 UNKNOWN_RIFF_SIZE = 0x7FFFF000
 """WAV written to a pipe claims at least so many bytes."""
 
@@ -40,18 +44,20 @@ class Refused(Exception):
 
 
 @dataclass
-class Damage:
-    """What was wrong in the file and could be passed over.
+class Reading:
+    """What reading a file has shown so far.
 
     Attributes:
-        packets: How many packets could not be decoded.
-        last: Whether the last packet is one of them.
+        earliest_s: The first time stamp of any stream: the start of the file.
+        undecodable: How many packets could not be decoded.
+        lost_last: Whether the last packet is one of them.
         lost_until_s: Where the last of them ends on the file's time line.
         cut: Whether the file ends in the middle.
     """
 
-    packets: int = 0
-    last: bool = False
+    earliest_s: float | None = None
+    undecodable: int = 0
+    lost_last: bool = False
     lost_until_s: float = 0.0
     cut: bool = False
 
@@ -85,26 +91,14 @@ def check_header(container: Any, stream: Any, max_duration_s: float) -> float:
         raise Refused("audio_parameters", stream.codec_context.channels)
     if not announces_duration(container.format.name):
         return 0.0
-    if stream.duration:
-        duration_s = starts_at_s(container, stream) + float(stream.duration * stream.time_base)
-    else:
-        alone = len(container.streams) == 1
-        duration_s = float(container.duration or 0) / av.time_base if alone else 0.0
-    if duration_s > max_duration_s:
-        raise Refused("audio_too_long", duration_s)
-    return duration_s
-
-
-def starts_at_s(container: Any, stream: Any) -> float:
-    """How long after the start of the file the stream starts (a video may begin without sound)."""
-    return max(0.0, float((stream.start_time or 0) * stream.time_base) - zero_s(container))
-
-
-def zero_s(container: Any) -> float:
-    """The time stamp of the start of the file. What is alone in a file starts with it; beside a picture, which is
-    not looked at, time stamps count from 0.
-    """
-    return float(container.start_time or 0) / av.time_base if len(container.streams) == 1 else 0.0
+    late = (stream.start_time or 0) * stream.time_base > LATE_START_S
+    alone = len(container.streams) == 1
+    if late or not (stream.duration or alone):
+        return 0.0
+    length = stream.duration * stream.time_base if stream.duration else (container.duration or 0) / av.time_base
+    if length > max_duration_s:
+        raise Refused("audio_too_long", float(length))
+    return float(length)
 
 
 def announces_duration(format_name: str) -> bool:
@@ -119,32 +113,51 @@ def announces_duration(format_name: str) -> bool:
     return any(name in first_frame for name in (b"Xing", b"Info", b"VBRI"))
 
 
-def read_packets(container: Any, stream: Any, damage: Damage) -> Iterator[Any]:
-    """The packets of the stream. A fault of the container is passed over, as long as packets come after it."""
-    faults = 0
+def read_packets(container: Any, stream: Any, reading: Reading) -> Iterator[Any]:
+    """The packets of the stream. A fault of the container is passed over, as long as packets come after it.
+
+    What comes before the stream's first packet is looked at too: a picture that starts earlier starts the file.
+    """
+    faults, wanted, started = 0, stream.index, False
     while faults < MAX_FAULTS:
         try:
-            for packet in container.demux(stream):
+            for packet in container.demux():
                 faults = 0
-                yield packet
+                if not started:
+                    note_start(packet, reading)
+                if packet.stream_index == wanted:
+                    started = True
+                    yield packet
         except av.error.FFmpegError:
             faults += 1
             continue
         return
-    damage.cut = True
+    reading.cut = True
 
 
-def decoded_frames(container: Any, stream: Any, damage: Damage) -> Iterator[AudioFrame]:
+def note_start(packet: Any, reading: Reading) -> None:
+    """Move the start of the file to the time stamp of a packet, where that is earlier."""
+    if packet.pts is not None and not is_cover(packet.stream):
+        starts_s = max(0.0, float(packet.pts * packet.time_base))
+        reading.earliest_s = starts_s if reading.earliest_s is None else min(starts_s, reading.earliest_s)
+
+
+def is_cover(stream: Any) -> bool:
+    """Whether the stream is a picture that belongs to the file as a whole, without a time."""
+    return bool(stream.disposition & stream.disposition.attached_pic)
+
+
+def decoded_frames(container: Any, stream: Any, reading: Reading) -> Iterator[AudioFrame]:
     """The frames of the stream; a packet that cannot be decoded is left out and noted."""
-    for packet in read_packets(container, stream, damage):
+    for packet in read_packets(container, stream, reading):
         try:
             yield from packet.decode()
-            damage.last = damage.last and not packet.size
+            reading.lost_last = reading.lost_last and not packet.size
         except av.error.FFmpegError:
-            damage.packets += packet.size > PAUSE_BYTES.get(stream.codec_context.name, 0)
-            damage.last = True
+            reading.undecodable += packet.size > PAUSE_BYTES.get(stream.codec_context.name, 0)
+            reading.lost_last = True
             if packet.pts is not None:
-                damage.lost_until_s = float((packet.pts + (packet.duration or 0)) * packet.time_base)
+                reading.lost_until_s = float((packet.pts + (packet.duration or 0)) * packet.time_base)
 
 
 def riff_is_cut() -> bool:
@@ -152,4 +165,4 @@ def riff_is_cut() -> bool:
     head = os.pread(sys.stdin.fileno(), 8, 0)
     announced = int.from_bytes(head[4:8], "little")
     known = 0 < announced < UNKNOWN_RIFF_SIZE
-    return head[:4] == b"RIFF" and known and os.fstat(sys.stdin.fileno()).st_size + 1 < announced + 8
+    return head[:4] == b"RIFF" and known and os.fstat(sys.stdin.fileno()).st_size + RIFF_SLACK_BYTES < announced + 8

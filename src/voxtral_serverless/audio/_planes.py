@@ -12,7 +12,7 @@ from av.audio.fifo import AudioFifo
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 
-from voxtral_serverless.audio._media import SAMPLE_RATES, Refused
+from voxtral_serverless.audio._media import SAMPLE_RATES, Reading, Refused
 
 OUTPUT_RATE = 16_000
 GROUP_SAMPLES = 65_536
@@ -30,9 +30,9 @@ class TimeLine:
         filled_s: Seconds of silence that were put between frames.
     """
 
-    def __init__(self, writer: PlaneWriter, zero_s: float, end_s: float) -> None:
+    def __init__(self, writer: PlaneWriter, reading: Reading, end_s: float) -> None:
         self._writer = writer
-        self._zero_s = zero_s
+        self._reading = reading
         self._end_s = end_s
         self._now_s = 0.0
         self._like: AudioFrame | None = None
@@ -48,8 +48,9 @@ class TimeLine:
 
     def advance(self, to_s: float) -> None:
         """Write silence up to a time of the file, if that is ahead and plausible."""
-        missing_s = to_s - self._zero_s - self._now_s
-        if missing_s <= GAP_S or to_s - self._zero_s > self._end_s or self._like is None:
+        place_s = to_s - (self._reading.earliest_s or 0.0)
+        missing_s = place_s - self._now_s
+        if missing_s <= GAP_S or place_s > self._end_s or self._like is None:
             return
         self.filled_s += missing_s if self._now_s else 0.0
         self._now_s += missing_s
@@ -63,7 +64,8 @@ class TimeLine:
 def silence_like(frame: AudioFrame, samples: int) -> AudioFrame:
     """A silent frame of the same format, layout and rate."""
     silent = AudioFrame(format=frame.format.name, layout=frame.layout.name, samples=samples)
-    for plane in silent.planes:
+    # With eight planes PyAV lists a ninth that is not there.
+    for plane in silent.planes[: len(frame.layout.channels) if frame.format.is_planar else 1]:
         plane.update((b"\x80" if frame.format.name.startswith("u8") else b"\0") * plane.buffer_size)
     silent.sample_rate = frame.sample_rate
     return silent

@@ -133,7 +133,7 @@ def _notices(header: dict[str, Any], done: dict[str, Any]) -> tuple[Notice, ...]
     found = []
     if done["truncated"]:
         decoded_s, announced_s = done["samples"] / SAMPLE_RATE, header["duration_s"]
-        of = f" of {announced_s:.1f} s" if announced_s > decoded_s else ""
+        of = f" of {announced_s:.1f} s" if announced_s > decoded_s + 0.1 else ""
         found.append(
             Notice("audio_truncated", f"the file seems to be cut off: {decoded_s:.1f} s{of} could be decoded.")
         )

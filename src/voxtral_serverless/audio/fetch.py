@@ -11,12 +11,13 @@ import asyncio
 import shutil
 import socket
 import stat
+import string
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from voxtral_serverless.audio.addresses import is_public
 from voxtral_serverless.errors import (
@@ -202,6 +203,10 @@ async def _answer(url: str, limits: FetchLimits) -> AsyncIterator[aiohttp.Client
         raise FetchTimeout("the server of the recording could not be reached in time; retry.") from error
     except aiohttp.ServerTimeoutError as error:
         raise FetchTimeout("the server of the recording stopped sending; retry.") from error
+    except aiohttp.InvalidURL as error:
+        raise _no_url() from error
+    except UnicodeError as error:  # a host that no name server can be asked for
+        raise _no_url() from error
     except (aiohttp.ClientError, OSError) as error:
         if isinstance(error.__cause__, _AddressRefused):
             raise _refused() from error
@@ -223,29 +228,39 @@ async def _following_redirects(
 
 
 def _as_written(url: str) -> URL:
-    """The URL without a change to its escapes, which a signature may cover; escaped where it needs it."""
+    """The URL without a change to its escapes, which a signature may cover; what has to be escaped is."""
     from yarl import URL
 
-    return URL(url, encoded=url.isascii() and url.isprintable() and " " not in url)
+    if not urlsplit(url).netloc.isascii():
+        return URL(url)
+    return URL(quote(url, safe=string.printable.replace(" ", "")), encoded=True)
 
 
 def _next_url(response: aiohttp.ClientResponse) -> str:
     try:
         target = response.url.join(_as_written(response.headers["Location"]))
+        url, scheme = str(target), target.scheme
     except ValueError as error:
-        raise FetchRejected("the URL redirects to something that is no URL.") from error
-    if response.url.scheme == "https" and target.scheme != "https":
+        raise _no_url() from error
+    if response.url.scheme == "https" and scheme != "https":
         raise _refused()
-    return str(target)
+    return url
 
 
 def _check_url(url: str, allow_private: bool) -> None:
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError as error:
+        raise _no_url() from error
     if parts.scheme not in ("http", "https") or parts.username is not None or parts.password is not None:
         raise _refused()
     if not allow_private and port not in PORTS:
         raise _refused()
+
+
+def _no_url() -> FetchRejected:
+    return FetchRejected("the URL, or one that it redirects to, is not valid.")
 
 
 def _refused() -> FetchRefused:
