@@ -127,13 +127,12 @@ def test_version_and_help() -> None:
         assert option in shown
 
 
-def test_decoder_that_the_machine_does_not_let_work_is_our_fault(short: Path) -> None:
-    """A machine with tighter limits than the jail's is no fault of the recording."""
-    script = f"ulimit -v 900000; ulimit -t 50; {sys.executable} -m voxtral_serverless transcribe {short} --language fr"
+def test_machine_with_tighter_limits_than_the_jail_works(short: Path) -> None:
+    script = f"ulimit -t 50; {sys.executable} -m voxtral_serverless transcribe {short} --language fr"
     done = subprocess.run(
         ["bash", "-c", script], capture_output=True, text=True, check=False, env={**os.environ, **BASE}
     )
-    assert done.returncode == 0 or done.stderr.startswith("stage_failed: "), done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_import_is_light() -> None:
