@@ -325,6 +325,12 @@ def test_output_on_stdout_whatever_the_locale(short: Path) -> None:
     assert not Path("-").exists()
 
 
+def test_source_too_long_for_a_path_is_told_beside_an_output_that_exists(tmp_path: Path) -> None:
+    (tmp_path / "answer.json").touch()
+    done = command("transcribe", "x" * 5000, "--output", str(tmp_path / "answer.json"))
+    assert (done.returncode, done.stderr.partition(":")[0]) == (2, "source_unreadable")
+
+
 def test_verbose_tells_the_stages(short: Path) -> None:
     done = command("transcribe", str(short), "--language", "fr", "--verbose")
     assert "decoding took" in done.stderr

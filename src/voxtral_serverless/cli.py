@@ -230,7 +230,7 @@ def _rendered(result: JobResult, output_format: OutputFormat) -> str:
     return (result.files or {}).get(output_format) or ""
 
 
-def _check_output(output: Path | None, *inputs: object) -> None:
+def _check_output(output: Path | None, *inputs: str | Path | None) -> None:
     """Refuse before the work what could not be written after it, or what the work reads from."""
     if output is None or str(output) == "-":
         return
@@ -240,9 +240,15 @@ def _check_output(output: Path | None, *inputs: object) -> None:
         or not os.access(output if output.exists() else output.parent, os.W_OK)
     ):
         raise OutputUnwritable(f"{str(output)!r} cannot be written.")
-    read = [Path(str(one)) for one in inputs if one is not None]
-    if any(output.exists() and one.exists() and output.samefile(one) for one in read):
+    if any(_same_file(output, one) for one in inputs if one is not None):
         raise OutputUnwritable(f"{str(output)!r} is what is to be read; name another file.")
+
+
+def _same_file(output: Path, one: str | Path) -> bool:
+    try:
+        return output.samefile(one)
+    except (OSError, ValueError):  # one of them does not exist, or cannot
+        return False
 
 
 def _write(text: str, output: Path | None) -> None:

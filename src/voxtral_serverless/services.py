@@ -93,7 +93,7 @@ def build_services(settings: Settings) -> Services:
             "the pyannote diarizer is not part of this version yet; DIARIZER=embedded runs the self-test one."
         )
     if settings.engine == "auto":
-        log.warning("ENGINE is not set: the embedded self-test engine works (English only, inaccurate).")
+        log.warning("ENGINE=auto: this version has the embedded self-test engine only (English, inaccurate).")
     return _embedded(settings)
 
 

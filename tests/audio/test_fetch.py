@@ -132,6 +132,8 @@ async def test_server_that_falls_silent_is_left_before_the_total_is_up(tmp_path:
 
 async def test_disk_that_fills_up_on_the_way(tmp_path: Path) -> None:
     (tmp_path / "recording").symlink_to("/dev/full")
+    with pytest.raises(DiskFull):
+        await fetch(InlineAudio(b"sound"), tmp_path, LIMITS, no_report)
     async with running_origin() as origin:
         with pytest.raises(DiskFull):
             await fetch(RemoteAudio(f"{origin.url}/ok"), tmp_path, LIMITS, no_report)

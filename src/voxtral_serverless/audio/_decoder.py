@@ -1,13 +1,13 @@
 """The jailed decoder: a process that reads a media file on standard input and writes 16 kHz PCM.
 
 `decode` starts it as `python -I -m voxtral_serverless.audio._decoder REQUEST`, in an empty folder and with an empty
-environment. It answers with JSON lines on standard output: `ready`, `header`, `progress` while it works, then `done` or `error`.
+environment. It answers with JSON lines on standard output: `ready`, `header`, `progress` while it works, then
+`done` or `error`.
 
 Covered: formats and codecs by allow-list (no playlist, no network protocol, no device), limits counted while
 decoding (duration, channels, sample rate, bytes written), memory, processor time, open files, no new
-privileges, death with the parent; times stay true where the file announces a late start or a gap, or where a
-packet cannot be decoded: silence fills the hole. Not covered: system calls as such (no seccomp), so a parser that
-is taken over can read what this user can read.
+privileges, death with the parent. Not covered: system calls as such (no seccomp), so a parser that is taken over
+can read what this user can read. `_media` reads the file, `_planes` lays it on the time line and writes it.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ UNKNOWN_RIFF_SIZE = 0x7FFFF000
 
 
 class Refused(Exception):
-    """The file cannot be decoded: a code of `voxtral_serverless.errors`, or `damaged`, and a figure for the text."""
+    """The file cannot be decoded: a code of `voxtral_serverless.errors`, and a figure for the message."""
 
     def __init__(self, code: str, figure: float = 0) -> None:
         super().__init__(code)
@@ -63,7 +63,7 @@ class Reading:
 
 
 def open_audio() -> tuple[Any, Any]:
-    """The container on standard input and its first audio stream."""
+    """The container on standard input and its first audio stream of a codec on the list."""
     options = {"format_whitelist": FORMATS, "codec_whitelist": CODECS, "protocol_whitelist": "file"}
     try:
         container = av.open(sys.stdin.buffer, mode="r", options=options, metadata_errors="ignore")

@@ -16,7 +16,7 @@ from voxtral_serverless.audio._media import SAMPLE_RATES, Reading, Refused
 
 OUTPUT_RATE = 16_000
 GROUP_SAMPLES = 65_536
-"""Input samples handed to the resampler at once: frame by frame costs twice the processor time."""
+"""Input samples handed to the resampler at once: MP3 frame by frame costs 1.6 times the processor time."""
 GAP_S = 0.05
 """A hole in the time line longer than this is filled with silence; less is jitter of the container's clock."""
 

@@ -15,8 +15,9 @@ import string
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from voxtral_serverless.audio.addresses import is_public
@@ -108,7 +109,8 @@ async def fetch(source: Source, folder: Path, limits: FetchLimits, report: Repor
             return _local(path, limits.max_bytes)
         case InlineAudio(data):
             _check_size(len(data), folder, limits.max_bytes)
-            (folder / FILE_NAME).write_bytes(data)
+            with (folder / FILE_NAME).open("wb", buffering=0) as target:
+                _write(target, data)
             return folder / FILE_NAME
         case RemoteAudio(url):
             try:
@@ -152,7 +154,7 @@ async def _download(url: str, file: Path, limits: FetchLimits, report: Report) -
         announced = response.content_length or 0
         _check_size(announced, file.parent, limits.max_bytes)
         received = 0
-        with file.open("wb") as target:
+        with file.open("wb", buffering=0) as target:
             async for chunk in response.content.iter_chunked(CHUNK_BYTES):
                 received += len(chunk)
                 if received > limits.max_bytes:
@@ -162,10 +164,12 @@ async def _download(url: str, file: Path, limits: FetchLimits, report: Report) -
     return file
 
 
-def _write(target: BinaryIO, chunk: bytes) -> None:
+def _write(target: FileIO, data: bytes) -> None:
+    """Write all of `data`; unbuffered, so that a full disk shows here and not when the file is closed."""
+    rest = memoryview(data)
     try:
-        target.write(chunk)
-        target.flush()
+        while rest:
+            rest = rest[target.write(rest) :]
     except OSError as error:
         raise DiskFull("the temporary folder has no room for the recording.") from error
 

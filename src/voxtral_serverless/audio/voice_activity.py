@@ -71,7 +71,7 @@ def _probabilities(recording: Recording, channel: int | None) -> Iterator[NDArra
 
 @cache
 def _model() -> Any:
-    # From version 1.30 on, onnxruntime reports to Microsoft over HTTPS unless it finds this when it is imported.
+    # Recent versions (1.30 for one) report to Microsoft over HTTPS unless they find this when they are imported.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 
