@@ -23,6 +23,7 @@
     └── ServiceError                    we, or the machine, are at fault (exit status 1)
         ├── InvalidConfiguration        invalid_configuration
         ├── EngineUnavailable           engine_unavailable
+        ├── ModelUnavailable            model_unavailable
         ├── StageFailed                 stage_failed          (a retry may help)
         ├── DiskFull                    disk_full             (a retry may help)
         └── InternalError               internal_error
@@ -187,9 +188,23 @@ class InvalidConfiguration(ServiceError):
 
 
 class EngineUnavailable(ServiceError):
-    """The engine that was asked for is not there."""
+    """The engine that was asked for is not there, cannot be started, or died too often.
+
+    Attributes:
+        details: The end of the engine's log, for who runs the worker; never for the caller.
+    """
 
     code = "engine_unavailable"
+
+    def __init__(self, message: str, details: str = "") -> None:
+        super().__init__(message)
+        self.details = details
+
+
+class ModelUnavailable(ServiceError):
+    """The model's weights cannot be had, or are damaged."""
+
+    code = "model_unavailable"
 
 
 class StageFailed(ServiceError):

@@ -31,6 +31,12 @@ class Settings(BaseSettings):
     voxtral_model: str = "mistralai/Voxtral-Mini-3B-2507"
     """The Voxtral to serve: `mistralai/Voxtral-Mini-3B-2507`, `mistralai/Voxtral-Small-24B-2507`, or a folder."""
 
+    voxtral_revision: str | None = None
+    """Commit or branch of `VOXTRAL_MODEL` to download; a commit known to work is pinned for Mistral's two."""
+
+    runpod_model_cache: Path = Path("/runpod-volume/huggingface-cache/hub")
+    """Where RunPod keeps an endpoint's cached model."""
+
     vllm_port: int = Field(8000, ge=1, le=65535)
     """Loopback port of the worker's vLLM. Where it is taken, vLLM moves to the next free one."""
 
@@ -45,6 +51,21 @@ class Settings(BaseSettings):
 
     vllm_executable: str | None = None
     """The `vllm` command, where it is not on the PATH."""
+
+    vllm_extra_args: str = ""
+    """Flags added last to `vllm serve`, as in a shell, e.g. `--quantization fp8 --max-model-len 32768`."""
+
+    max_requests: int = Field(64, ge=1, le=4096)
+    """Clips of all jobs together that are in the engine at once; it makes batches of them."""
+
+    max_clip_s: float = Field(30, ge=5, le=600)
+    """Longest clip sent to Voxtral, in seconds. 30 is one window of its audio encoder."""
+
+    engine_start_timeout_s: float = Field(1200, gt=0, le=86_400)
+    """Longest time for the engine to start, from its process to the first answer; loading weights included."""
+
+    engine_freeze_timeout_s: float = Field(120, gt=0, le=86_400)
+    """An engine that makes no token for so long, while requests wait for it, is restarted."""
 
     diarization_python: str | None = None
     """The Python that has pyannote, where it is in an environment of its own."""

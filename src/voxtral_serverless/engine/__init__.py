@@ -1,0 +1,1 @@
+"""Voxtral on vLLM: its weights, its machine, its command, its process."""

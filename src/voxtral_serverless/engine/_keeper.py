@@ -1,0 +1,130 @@
+"""Keeps an engine: starts it in a group of its own, and ends all of it when the worker lets go or dies.
+
+Run as `python -I -S _keeper.py STATUS_FD COMMAND…`. Standard input is a pipe that only the worker holds open: its
+end means that the worker is gone, however it went. Writes JSON lines to STATUS_FD: `{"group": …}` once started,
+`{"exit": …}` or `{"refused": …}` at the end. Standard library only, and no import of the package: it starts in
+milliseconds and has nothing that could fail.
+
+A parent-death signal alone is not enough: it reaches the API server, and leaves its engine core behind with all
+of its memory. As a subreaper the keeper inherits such orphans and sees to it that none stays, zombies included.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+PR_SET_CHILD_SUBREAPER = 36
+GRACE_S = 3.0
+"""Time between SIGTERM and SIGKILL: the engine unlinks its shared memory in it."""
+LAST_S = 10.0
+"""Time for what was killed to be gone."""
+POLL_S = 0.05
+
+
+class Family:
+    """The engine and every process that it leaves behind."""
+
+    def __init__(self, engine: int) -> None:
+        self.engine = engine
+        self.exit: int | None = None
+
+    def alive(self) -> bool:
+        """Whether any of it lives; what has ended is reaped on the way."""
+        with suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if not pid:
+                    return True
+                if pid == self.engine:
+                    self.exit = os.waitstatus_to_exitcode(status)
+        return False
+
+    def signal(self, number: int) -> None:
+        """Send `number` to the engine's group."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.engine, number)
+
+    def end(self, grace_s: float) -> None:
+        """SIGTERM to the group, after the grace SIGKILL, to those too who left the group."""
+        if grace_s:
+            self.signal(signal.SIGTERM)
+        _until(lambda: not self.alive(), grace_s)
+        self.signal(signal.SIGKILL)
+        _until(self._killed, LAST_S)
+
+    def _killed(self) -> bool:
+        for orphan in _children():
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(orphan, signal.SIGKILL)
+        return not self.alive()
+
+
+def main(status: int, command: list[str]) -> int:
+    """Run `command` until it ends or standard input does; then leave none of its processes."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    woken, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake)
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, _note)
+    try:
+        engine = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+    except OSError as error:
+        _tell(status, {"refused": error.strerror or "it cannot be started"})
+        return 1
+    _tell(status, {"group": engine.pid})
+    family = Family(engine.pid)
+    _wait(family, woken)
+    family.end(GRACE_S if family.exit is None else 0.0)
+    _tell(status, {"exit": family.exit})
+    return 0
+
+
+def _note(number: int, _frame: object) -> None:
+    """A signal is noted by its byte in the wake-up pipe."""
+
+
+def _wait(family: Family, woken: int) -> None:
+    """Until the engine has ended, the worker is gone, or a signal asks for the end."""
+    while family.alive() and family.exit is None:
+        readable, _, _ = select.select([0, woken], [], [])
+        if 0 in readable and not os.read(0, 4096):
+            return
+        if woken in readable and set(os.read(woken, 4096)) - {signal.SIGCHLD}:
+            return
+
+
+def _until(done: Callable[[], bool], limit_s: float) -> None:
+    deadline = time.monotonic() + limit_s
+    while not done() and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+
+
+def _children() -> list[int]:
+    """Our children, adopted ones included."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it may end while we look
+            parent = stat.read_text().rpartition(")")[2].split()[1]
+            if int(parent) == os.getpid():
+                found.append(int(stat.parent.name))
+    return found
+
+
+def _tell(status: int, message: dict[str, object]) -> None:
+    with suppress(OSError):
+        os.write(status, json.dumps(message).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]), sys.argv[2:]))

@@ -1,0 +1,272 @@
+"""Requests to a served Voxtral, over HTTP: transcription, chat, and how the server is.
+
+Speaks vLLM's OpenAI-compatible routes. One attempt each: who may ask again, and when, is decided by the caller
+(`transcription/voxtral.py`). Connections are not kept: after a restart, or a frozen and thawed worker, an old one
+would fail the next request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import wave
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
+
+from voxtral_serverless.audio.recording import SAMPLE_BYTES, SAMPLE_RATE
+from voxtral_serverless.errors import EngineUnavailable
+
+CONNECT_TIMEOUT_S = 10.0
+REQUEST_TIMEOUT_S = 900.0
+"""Longest time for one request, its wait inside vLLM included. A frozen engine is found long before."""
+PROGRESS_METRIC = "vllm:iteration_tokens_total_count"
+"""Advances with every step of the engine; `/health` stays 200 where it is frozen."""
+
+OF_AN_ANSWER = (ValueError, LookupError, TypeError, AttributeError)
+"""What reading an answer raises that is none."""
+
+
+class EngineLost(Exception):
+    """The server went away, or failed, before the answer was whole: asking again may help."""
+
+
+class RequestRefused(Exception):
+    """The server will not do this request, however often it is asked."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model wrote. `finish_reason` is `stop`, or `length` where it was cut off."""
+
+    text: str
+    finish_reason: str | None
+
+
+class Engine(Protocol):
+    """A served Voxtral, as those who use it see it.
+
+    Attributes:
+        deaths: How often it has died so far.
+    """
+
+    client: EngineClient
+    deaths: int
+
+    async def ready(self) -> None:
+        """Wait until it can be asked.
+
+        Raises:
+            EngineUnavailable: it never will.
+        """
+
+    async def recovered(self) -> None:
+        """After a lost request: wait until it answers again, restarted if need be.
+
+        Raises:
+            EngineUnavailable: it will not.
+        """
+
+
+class EngineClient:
+    """Asks the server at `url` (without `/v1`) for `model`; both may change with a restart.
+
+    Attributes:
+        in_flight: Requests for text that wait for an answer.
+    """
+
+    def __init__(self, url: str, model: str, key: str | None) -> None:
+        self.url, self.model = url, model
+        self.in_flight = 0
+        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._session: aiohttp.ClientSession | None = None
+
+    async def close(self) -> None:
+        """End every connection."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def transcribe(
+        self, wav: bytes, *, language: str | None, max_tokens: int, frequency_penalty: float = 0.0
+    ) -> Answer:
+        """What is said in `wav`; greedy.
+
+        Raises:
+            EngineLost, RequestRefused, EngineUnavailable: as of `_asking`.
+        """
+        form = aiohttp.FormData()
+        form.add_field("file", wav, filename="clip.wav", content_type="audio/wav")
+        fields = {
+            "model": self.model,
+            "temperature": "0",
+            "stream": "true",
+            "max_completion_tokens": str(max_tokens),
+            "frequency_penalty": str(frequency_penalty),
+        } | ({"language": language} if language else {})
+        for name, value in fields.items():
+            form.add_field(name, value)
+        async with self._asking("/v1/audio/transcriptions", data=form) as response:
+            if response.content_type == "application/json":  # a server that does not stream
+                return Answer(str((await response.json())["text"]), None)
+            return await _streamed(response)
+
+    async def chat(
+        self, prompt: str, *, max_tokens: int, temperature: float, schema: Mapping[str, Any] | None = None
+    ) -> Answer:
+        """The model's answer to `prompt`, as JSON that follows `schema` where one is given.
+
+        Raises:
+            EngineLost, RequestRefused, EngineUnavailable: as of `_asking`.
+        """
+        body: dict[str, Any] = {
+            "model": self.model,
+            "messages": [{"role": "user", "content": prompt}],
+            "max_tokens": max_tokens,
+            "temperature": temperature,
+        }
+        if schema is not None:
+            form = {"name": "answer", "schema": schema, "strict": True}
+            body["response_format"] = {"type": "json_schema", "json_schema": form}
+        async with self._asking("/v1/chat/completions", json=body) as response:
+            choice = (await response.json())["choices"][0]
+            return Answer(choice["message"]["content"] or "", choice["finish_reason"])
+
+    async def models(self) -> list[str]:
+        """The names under which the server has models.
+
+        Raises:
+            EngineLost, EngineUnavailable: as of `_asking`.
+        """
+        request = self._opened().get(f"{self.url}/v1/models", headers=self._headers)
+        async with _translated(), request as response:
+            await _check(response)
+            return [str(model["id"]) for model in (await response.json())["data"]]
+
+    async def health(self, timeout_s: float = CONNECT_TIMEOUT_S) -> int | None:
+        """The status that the server gives of itself: 200 well, 503 dead; None where it does not answer."""
+        answer = await self._get("/health", timeout_s)
+        return answer and answer[0]
+
+    async def progress(self, timeout_s: float = CONNECT_TIMEOUT_S) -> float | None:
+        """How many steps the engine has made; None where it does not say."""
+        answer = await self._get("/metrics", timeout_s)
+        lines = answer[1].splitlines() if answer else []
+        try:
+            counts = [float(line.rpartition(" ")[2]) for line in lines if line.startswith(PROGRESS_METRIC)]
+        except ValueError:
+            return None
+        return sum(counts) if counts else None
+
+    async def _get(self, path: str, timeout_s: float) -> tuple[int, str] | None:
+        timeout = aiohttp.ClientTimeout(timeout_s)
+        try:
+            async with self._opened().get(self.url + path, headers=self._headers, timeout=timeout) as response:
+                return response.status, await response.text()
+        except (aiohttp.ClientError, TimeoutError, UnicodeError):
+            return None
+
+    def _opened(self) -> aiohttp.ClientSession:
+        """The session, made on the first use: it belongs to the running event loop."""
+        if self._session is None or self._session.closed:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, force_close=True),
+                timeout=aiohttp.ClientTimeout(REQUEST_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S),
+            )
+        return self._session
+
+    @asynccontextmanager
+    async def _asking(self, path: str, **body: Any) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The response to a request for text; leaving the block early closes it, and the engine stops its work.
+
+        Raises:
+            EngineLost: the connection, the server or its answer broke.
+            RequestRefused: the server refuses this request.
+            EngineUnavailable: the server refuses us.
+        """
+        self.in_flight += 1
+        try:
+            request = self._opened().post(self.url + path, headers=self._headers, **body)
+            async with _translated(), request as response:
+                await _check(response)
+                yield response
+        finally:
+            self.in_flight -= 1
+
+
+@asynccontextmanager
+async def _translated() -> AsyncIterator[None]:
+    """Failures of the connection, and answers that are none, as `EngineLost`."""
+    try:
+        yield
+    except (aiohttp.ClientError, HttpProcessingError, TimeoutError, *OF_AN_ANSWER) as error:
+        raise EngineLost(f"{type(error).__name__}: {error}") from error
+
+
+async def _check(response: aiohttp.ClientResponse) -> None:
+    status = response.status
+    if status < 400:
+        return
+    said = (await response.text(errors="replace"))[:300]
+    if status in (401, 403):
+        raise EngineUnavailable("the vLLM server refuses the key: set VLLM_API_KEY to its key.")
+    if status == 404:
+        raise EngineUnavailable("the vLLM server does not have the model or the route: does it serve Voxtral?")
+    if status in (408, 425, 429) or status >= 500:
+        raise EngineLost(f"HTTP {status}: {said}")
+    raise RequestRefused(f"HTTP {status}: {said}")
+
+
+async def _streamed(response: aiohttp.ClientResponse) -> Answer:
+    """The text of a stream of server-sent events, which has to come to its end to count."""
+    text, finish_reason = "", None
+    async for line in response.content:
+        field, _, data = line.decode().strip().partition(":")
+        if field != "data":
+            continue
+        if data.strip() == "[DONE]":
+            if finish_reason is None:
+                break
+            return Answer(text, finish_reason)
+        event = json.loads(data)
+        if "error" in event:
+            raise EngineLost(f"in the stream: {event['error']}"[:300])
+        for choice in event["choices"]:
+            text += choice["delta"].get("content") or ""
+            finish_reason = choice.get("finish_reason") or finish_reason
+    raise EngineLost("the answer ended before its end.")
+
+
+def as_wav(samples: bytes) -> bytes:
+    """16 kHz mono signed 16-bit samples as a WAV file."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as wav:
+        wav.setnchannels(1)
+        wav.setsampwidth(SAMPLE_BYTES)
+        wav.setframerate(SAMPLE_RATE)
+        wav.writeframes(samples)
+    return file.getvalue()
+
+
+WARM_UP_S = 1
+WARM_UP_TOKENS = 4
+WARM_UP_TIMEOUT_S = 300.0
+"""The first request may compile kernels."""
+
+
+async def warm_up(client: EngineClient) -> None:
+    """One real transcription, of a second of silence: after it the engine is ready.
+
+    Raises:
+        EngineLost, RequestRefused, EngineUnavailable: as of `EngineClient.transcribe`.
+    """
+    silence = as_wav(bytes(WARM_UP_S * SAMPLE_RATE * SAMPLE_BYTES))
+    try:
+        async with asyncio.timeout(WARM_UP_TIMEOUT_S):
+            await client.transcribe(silence, language=None, max_tokens=WARM_UP_TOKENS)
+    except TimeoutError as error:
+        raise EngineLost("the first transcription hung.") from error

@@ -1,0 +1,227 @@
+"""Our own vLLM: started, watched, restarted, ended.
+
+Promises: a death, whatever its exit status, and a freeze (requests wait, no token comes) are noticed, and the whole
+engine is killed and started anew, with growing pauses, as often as the budget allows; after that it is dead, and
+says so to who waits for it. An engine that never became ready is not tried again. Leaves out: the requests
+themselves, and their repetition (`transcription/voxtral.py`); a server that is not ours (`external`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from enum import StrEnum
+
+from voxtral_serverless.engine.client import EngineClient, EngineLost, RequestRefused, warm_up
+from voxtral_serverless.engine.command import Launch
+from voxtral_serverless.engine.machine import free_port
+from voxtral_serverless.engine.process import EngineProcess, engine_process
+from voxtral_serverless.engine.watchdog import WATCH_S, until_frozen
+from voxtral_serverless.errors import EngineUnavailable
+
+log = logging.getLogger(__name__)
+
+RESTARTS, RESTARTS_WITHIN_S = 3, 600.0
+"""So many restarts in so many seconds are tried."""
+BACK_OFF_S = (1.0, 4.0, 16.0)
+HEALTH_TIMEOUT_S = 10.0
+PORT_TRIES = 3
+DRAIN_S = 10.0
+"""What is in flight when the end is asked for has so long."""
+
+
+class State(StrEnum):
+    """Where the engine is in its life."""
+
+    STARTING = "starting"
+    READY = "ready"
+    RESTARTING = "restarting"
+    DRAINING = "draining"
+    DEAD = "dead"
+
+
+class VllmServer:
+    """A vLLM of our own, as an `Engine`.
+
+    Attributes:
+        client: Asks it; its address changes where a restart has to take another port.
+        state: Where it is in its life.
+        deaths: How often it has died, or was killed because it was frozen.
+    """
+
+    def __init__(
+        self,
+        launch_on: Callable[[int], Launch],
+        client: EngineClient,
+        *,
+        port: int,
+        start_timeout_s: float,
+        freeze_timeout_s: float,
+    ) -> None:
+        self.client = client
+        self.state = State.STARTING
+        self.deaths = 0
+        self.process: EngineProcess | None = None
+        self._launch_on, self._port = launch_on, port
+        self._start_timeout_s, self._freeze_timeout_s = start_timeout_s, freeze_timeout_s
+        self._settled = asyncio.Event()
+        self._failure: EngineUnavailable | None = None
+        self._restarts: deque[float] = deque()
+
+    async def ready(self) -> None:
+        """Wait until it is ready.
+
+        Raises:
+            EngineUnavailable: it could not be started, or died too often.
+        """
+        await self._settled.wait()
+        if self._failure is not None:
+            raise EngineUnavailable(self._failure.message, self._failure.details)
+
+    async def recovered(self) -> None:
+        """After a lost request: wait until it is well, restarted if need be.
+
+        Raises:
+            EngineUnavailable: it died too often.
+        """
+        while True:
+            await self.ready()
+            if await self.client.health(HEALTH_TIMEOUT_S) == 200:
+                return
+            await asyncio.sleep(WATCH_S / 4)
+
+    async def run(self) -> None:
+        """Start it and keep it running, until cancelled or dead."""
+        try:
+            while True:
+                await self._live()
+        except EngineUnavailable as failure:
+            self.die(failure)
+        except Exception:
+            log.exception("the engine's supervisor failed")
+            self.die(EngineUnavailable("the engine's supervisor failed; the worker's log has the details."))
+
+    async def drain(self) -> None:
+        """Let what is in flight come to its end, for a moment."""
+        self.state = State.DRAINING
+        deadline = time.monotonic() + DRAIN_S
+        while self.client.in_flight and time.monotonic() < deadline:  # noqa: ASYNC110 — a moment, at the very end
+            await asyncio.sleep(WATCH_S / 10)
+
+    def die(self, failure: EngineUnavailable) -> None:
+        """Be dead; who waits, and who comes, is told why."""
+        self.state = State.DEAD
+        self._failure = failure
+        self._settled.set()
+
+    async def _live(self) -> None:
+        """One life, to its end, and the pause before the next.
+
+        Raises:
+            EngineUnavailable: there is no next one.
+        """
+        port = free_port(self._port)
+        self.client.url = f"http://127.0.0.1:{port}"
+        async with engine_process(self._launch_on(port)) as process:
+            self.process = process
+            reason = await _first_of(_ended(process), self._serve(process))
+        was_ready = self._settled.is_set()
+        self._settled.clear()
+        if was_ready:
+            self.deaths += 1
+            self.state = State.RESTARTING
+        elif self.state is State.STARTING:
+            if not _port_was_taken(process) or self._port >= port + PORT_TRIES:
+                raise _not_started(process, reason)
+            self._port = port + 1
+            return
+        await self._pause(process, reason)
+
+    async def _serve(self, process: EngineProcess) -> str:
+        """Wait until it is ready, then watch it. Answers what is wrong with it."""
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(self._start_timeout_s):
+                while await self.client.health(HEALTH_TIMEOUT_S) != 200:  # noqa: ASYNC110 — of another process
+                    await asyncio.sleep(WATCH_S / 2)
+                await warm_up(self.client)
+        except TimeoutError:
+            return f"it was not ready within {self._start_timeout_s:.0f} s (ENGINE_START_TIMEOUT_S)"
+        except (EngineLost, RequestRefused, EngineUnavailable) as error:
+            return f"it failed its first transcription ({error})"
+        log.info("the engine is ready after %.0f s, process group %d.", time.monotonic() - started, process.group)
+        self.state = State.READY
+        self._settled.set()
+        return await _first_of(self._until_core_dead(), until_frozen(self.client, self._freeze_timeout_s))
+
+    async def _until_core_dead(self) -> str:
+        """The API server may outlive its core, for a moment or, if so configured, for ever."""
+        while await self.client.health(HEALTH_TIMEOUT_S) != 503:  # noqa: ASYNC110 — of another process
+            await asyncio.sleep(WATCH_S)
+        return "its core died"
+
+    async def _pause(self, process: EngineProcess, reason: str) -> None:
+        """Wait before the next life.
+
+        Raises:
+            EngineUnavailable: the budget of restarts is spent.
+        """
+        now = time.monotonic()
+        while self._restarts and now - self._restarts[0] > RESTARTS_WITHIN_S:
+            self._restarts.popleft()
+        if len(self._restarts) >= RESTARTS:
+            log.error("the engine's last words:\n%s", process.last_lines())
+            raise EngineUnavailable(
+                f"the engine died {RESTARTS + 1} times in {RESTARTS_WITHIN_S / 60:.0f} minutes, the last time because "
+                f"{reason}: this worker gives up.",
+                process.last_lines(),
+            )
+        pause_s = BACK_OFF_S[len(self._restarts)] * random.uniform(1.0, 1.25)  # noqa: S311 — no secret
+        self._restarts.append(now)
+        log.warning("the engine is restarted in %.1f s: %s. %s", pause_s, reason, process.cause())
+        await asyncio.sleep(pause_s)
+
+
+async def _ended(process: EngineProcess) -> str:
+    return await asyncio.shield(process.ended)
+
+
+async def _first_of(*works: Awaitable[str]) -> str:
+    """The answer of the first to have one; the others are cancelled."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return next(task for task in tasks if task in done).result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _port_was_taken(process: EngineProcess) -> bool:
+    return "address already in use" in process.last_lines().lower()
+
+
+def _not_started(process: EngineProcess, reason: str) -> EngineUnavailable:
+    log.error("the engine's last words:\n%s", process.last_lines())
+    cause = process.cause()
+    return EngineUnavailable(f"the engine did not start: {cause or reason}.", process.last_lines())
+
+
+@asynccontextmanager
+async def vllm_server(server: VllmServer) -> AsyncIterator[VllmServer]:
+    """Run `server` beside the block; when it is left, nothing of the engine stays."""
+    task = asyncio.create_task(server.run())
+    try:
+        yield server
+        await server.drain()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        server.die(EngineUnavailable("the engine has been stopped."))
+        await server.client.close()

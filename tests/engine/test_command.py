@@ -1,0 +1,138 @@
+"""The launch lines of the machines that people rent, and what is refused."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from voxtral_serverless.engine.checkpoint import Weights
+from voxtral_serverless.engine.command import KNOWN, Launch, launch, place, refuse_too_large
+from voxtral_serverless.engine.machine import Gpu
+from voxtral_serverless.errors import EngineUnavailable, InvalidConfiguration
+
+MINI = replace(KNOWN["mistralai/Voxtral-Mini-3B-2507"], folder=Path("/models/mini"))
+SMALL = replace(KNOWN["mistralai/Voxtral-Small-24B-2507"], folder=Path("/models/small"))
+RTX_4090 = Gpu("NVIDIA GeForce RTX 4090", 24_564, 24_080)
+A100_40 = Gpu("NVIDIA A100-SXM4-40GB", 40_960, 40_500)
+A100_80 = Gpu("NVIDIA A100-SXM4-80GB", 81_920, 81_000)
+
+
+def launched(weights: Weights, *gpus: Gpu, extra: str = "", inherited: dict[str, str] | None = None) -> Launch:
+    return launch("/opt/vllm", weights, gpus, port=8000, key="k3y", extra=extra, inherited=inherited or {})
+
+
+def flags(command: Launch) -> dict[str, str]:
+    """Each flag's last value: the one that counts."""
+    pairs = zip(command.arguments[3:], [*command.arguments[4:], ""], strict=True)
+    return {flag: "" if value.startswith("--") else value for flag, value in pairs if flag.startswith("--")}
+
+
+ALWAYS = {
+    "--host": "127.0.0.1",
+    "--port": "8000",
+    "--tokenizer-mode": "mistral",
+    "--config-format": "mistral",
+    "--load-format": "mistral",
+    "--generation-config": "vllm",
+    "--max-model-len": "16384",
+    "--limit-mm-per-prompt": '{"audio": 1}',
+    "--mm-processor-cache-gb": "0",
+    "--structured-outputs-config": '{"backend": "xgrammar", "disable_any_whitespace": true}',
+    "--disable-fastapi-docs": "",
+    "--disable-uvicorn-access-log": "",
+    "--enable-prefix-caching": "",
+}
+ON_GPU = ALWAYS | {"--max-num-seqs": "32", "--max-num-batched-tokens": "4096"}
+
+
+@pytest.mark.parametrize(
+    ("weights", "gpus", "expected"),
+    [
+        (MINI, [RTX_4090], {"--tensor-parallel-size": "1", "--gpu-memory-utilization": "0.77"}),
+        (MINI, [A100_80], {"--tensor-parallel-size": "1", "--gpu-memory-utilization": "0.92"}),
+        (MINI, [RTX_4090, RTX_4090], {"--tensor-parallel-size": "1", "--gpu-memory-utilization": "0.77"}),
+        (SMALL, [A100_40, A100_40], {"--tensor-parallel-size": "2", "--gpu-memory-utilization": "0.86"}),
+        (SMALL, [A100_80], {"--tensor-parallel-size": "1", "--gpu-memory-utilization": "0.92"}),
+    ],
+)
+def test_launch_lines(weights: Weights, gpus: list[Gpu], expected: dict[str, str]) -> None:
+    command = launched(weights, *gpus)
+    assert command.arguments[:3] == ("/opt/vllm", "serve", str(weights.folder))
+    assert flags(command) == ON_GPU | expected | {"--served-model-name": weights.name}
+
+
+def test_without_a_gpu_it_runs_on_the_processor() -> None:
+    command = launched(MINI)
+    own = {"--served-model-name": MINI.name, "--max-num-seqs": "4", "--dtype": "bfloat16", "--enforce-eager": ""}
+    assert flags(command) == ALWAYS | own
+    # Four requests of 16384 tokens of 120 KiB each.
+    assert command.environment["VLLM_CPU_KVCACHE_SPACE"] == "8"
+
+
+@pytest.mark.parametrize(
+    ("weights", "gpus"),
+    [(SMALL, [RTX_4090]), (SMALL, [RTX_4090, RTX_4090]), (MINI, [Gpu("NVIDIA GeForce RTX 3060", 12_288, 12_000)])],
+)
+def test_model_that_cannot_fit_is_refused(weights: Weights, gpus: list[Gpu]) -> None:
+    with pytest.raises(EngineUnavailable):
+        launched(weights, *gpus)
+
+
+def test_refusal_has_the_figures_and_comes_before_the_download() -> None:
+    with pytest.raises(EngineUnavailable) as refusal:
+        refuse_too_large("mistralai/Voxtral-Small-24B-2507", [RTX_4090], "")
+    message = refusal.value.message
+    assert "Voxtral-Small-24B-2507 needs about 53 GB of GPU memory" in message
+    assert "this machine has 24 GB: " in message
+    assert "mistralai/Voxtral-Mini-3B-2507" in message
+    assert "--quantization fp8" in message
+
+
+def test_card_that_others_use_is_not_overcommitted() -> None:
+    busy = replace(A100_80, free_mib=30_000)
+    assert place(MINI, [busy], 16_384).memory_share == 0.30
+    with pytest.raises(EngineUnavailable, match="80 GB, of which 29 are free"):
+        place(SMALL, [busy], 16_384)
+
+
+def test_who_quantises_knows_what_fits() -> None:
+    refuse_too_large("mistralai/Voxtral-Small-24B-2507", [A100_40], "--quantization fp8")
+    command = launched(SMALL, A100_40, extra="--quantization=fp8")
+    assert command.arguments[-1] == "--quantization=fp8"
+
+
+def test_extra_arguments_come_last_and_win() -> None:
+    command = launched(MINI, RTX_4090, extra="--max-model-len 32768 --hf-overrides '{\"a\": 1}'")
+    assert command.arguments[-4:] == ("--max-model-len", "32768", "--hf-overrides", '{"a": 1}')
+    assert flags(command)["--max-model-len"] == "32768"
+
+
+@pytest.mark.parametrize(
+    "extra",
+    ["--disable-log-stats", "--disable_log_stats", "--host 0.0.0.0", "--port=9", "--api-key x", "--x 'open"],
+)
+def test_extra_arguments_that_would_blind_or_expose_us(extra: str) -> None:
+    with pytest.raises(InvalidConfiguration, match="VLLM_EXTRA_ARGS"):
+        launched(MINI, extra=extra)
+
+
+def test_environment_is_an_allow_list() -> None:
+    ours = {
+        "PATH": "/bin", "CUDA_VISIBLE_DEVICES": "1", "VLLM_CACHE_ROOT": "/cache",
+        "VLLM_PORT": "8000", "VLLM_API_KEY": "theirs", "VLLM_EXTRA_ARGS": "x", "VLLM_BASE_URL": "x",
+        "HF_TOKEN": "hf_secret", "API_KEY": "secret", "RUNPOD_AI_API_KEY": "secret", "PYTHONPATH": "/ours",
+    }  # fmt: skip
+    environment = launched(MINI, inherited=ours).environment
+    assert {name: environment[name] for name in ours if name in environment} == {
+        "PATH": "/bin",
+        "CUDA_VISIBLE_DEVICES": "1",
+        "VLLM_CACHE_ROOT": "/cache",
+        "VLLM_API_KEY": "k3y",
+    }
+    assert environment["VLLM_NO_USAGE_STATS"] == "1"
+    assert environment["HF_HUB_OFFLINE"] == "1"
+    assert float(environment["VLLM_MAX_AUDIO_DECODE_DURATION_S"]) > 600
+
+
+def test_short_model_is_not_asked_for_more_than_it_has() -> None:
+    assert flags(launched(replace(MINI, max_positions=4096)))["--max-model-len"] == "4096"
