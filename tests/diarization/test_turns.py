@@ -6,9 +6,12 @@ from hypothesis import strategies as st
 
 from voxtral_serverless.audio.recording import Span
 from voxtral_serverless.diarization.turns import (
+    FOLD_GAP_S,
+    FRAGMENT_S,
     MERGE_GAP_S,
     Turn,
     covered_by,
+    fold_fragments,
     in_order,
     merge_gaps,
     name_by_appearance,
@@ -63,6 +66,100 @@ def test_merged_turns_are_in_order(some: list[Turn]) -> None:
     for one, other in pairwise(merged):
         same = (one.speaker, one.channel) == (other.speaker, other.channel)
         assert not same or other.span.start - one.span.end > MERGE_GAP_S
+
+
+def test_fragment_goes_to_its_nearer_neighbour() -> None:
+    assert fold_fragments([Turn(Span(0, 1), "A"), Turn(Span(1.1, 1.3), "B"), Turn(Span(1.5, 9), "C")]) == [
+        Turn(Span(0, 1.3), "A"),
+        Turn(Span(1.5, 9), "C"),
+    ]
+    assert fold_fragments([Turn(Span(0, 1), "A"), Turn(Span(1.3, 1.5), "B"), Turn(Span(1.6, 2), "C")]) == [
+        Turn(Span(0, 1), "A"),
+        Turn(Span(1.3, 2), "C"),
+    ]
+
+
+def test_fragment_between_two_goes_to_the_longer() -> None:
+    long_before = [Turn(Span(0, 3), "A"), Turn(Span(3, 3.125), "B"), Turn(Span(3.125, 4), "C")]
+    assert fold_fragments(long_before) == [Turn(Span(0, 3.125), "A"), Turn(Span(3.125, 4), "C")]
+    long_after = [Turn(Span(2, 3), "A"), Turn(Span(3, 3.125), "B"), Turn(Span(3.125, 5), "C")]
+    assert fold_fragments(long_after) == [Turn(Span(2, 3), "A"), Turn(Span(3, 5), "C")]
+
+
+def test_fragment_in_one_speakers_turn_joins_it_after_merging() -> None:
+    slip = [Turn(Span(0, 3), "A"), Turn(Span(3.1, 3.2), "B"), Turn(Span(3.4, 5), "A")]
+    assert merge_gaps(fold_fragments(slip)) == [Turn(Span(0, 5), "A")]
+
+
+def test_lone_fragment_and_a_short_word_stay() -> None:
+    apart = [Turn(Span(0, 1), "A"), Turn(Span(1.51, 1.6), "B"), Turn(Span(2.2, 3), "A")]
+    assert fold_fragments(apart) == apart
+    word = [Turn(Span(0, 1), "A"), Turn(Span(1, 1.25), "B"), Turn(Span(1.25, 3), "A")]
+    assert fold_fragments(word) == word
+
+
+def test_two_fragments_become_one_of_the_longer() -> None:
+    assert fold_fragments([Turn(Span(0, 0.2), "A"), Turn(Span(0.5, 0.6), "B")]) == [Turn(Span(0, 0.6), "A")]
+    assert fold_fragments([Turn(Span(0, 0.1), "A"), Turn(Span(0.2, 0.4), "B")]) == [Turn(Span(0, 0.4), "B")]
+
+
+def test_fragment_inside_a_turn_vanishes_in_it() -> None:
+    over = [Turn(Span(0, 9), "A"), Turn(Span(1, 2), "B"), Turn(Span(4, 4.2), "B"), Turn(Span(4.3, 5), "B")]
+    assert fold_fragments(over) == [over[0], over[1], over[3]]
+
+
+def test_turn_of_another_channel_takes_no_fragment() -> None:
+    split = [Turn(Span(0, 3), "A", 0), Turn(Span(3, 3.1), "B", 1), Turn(Span(3.2, 5), "A", 0)]
+    assert fold_fragments(split) == split
+
+
+@st.composite
+def fragments(draw: st.DrawFn) -> list[Turn]:
+    """Many turns of about a fragment's length, near each other, touching and overlapping; on some channels."""
+    lengths = st.one_of(st.integers(1, 6), st.integers(1, 80))
+    some, now = [], 0
+    for _ in range(draw(st.integers(0, 20))):
+        now += draw(st.one_of(st.integers(0, 3), st.integers(0, 14)))
+        span = Span(now / 16, (now + draw(lengths)) / 16)
+        some.append(Turn(span, draw(st.sampled_from("ABC")), draw(st.sampled_from([None, 0, 1]))))
+        now = draw(st.sampled_from([now, round(span.end * 16)]))
+    return draw(st.permutations(some))
+
+
+def gap(one: Turn, other: Turn) -> float:
+    return max(one.span.start, other.span.start) - min(one.span.end, other.span.end)
+
+
+@given(fragments())
+def test_no_fragment_is_left_near_another_turn(some: list[Turn]) -> None:
+    folded = fold_fragments(some)
+    for index, turn in enumerate(folded):
+        others = [other for at, other in enumerate(folded) if at != index and other.channel == turn.channel]
+        assert turn.span.duration >= FRAGMENT_S or all(gap(turn, other) > FOLD_GAP_S for other in others)
+    assert fold_fragments(folded) == folded == in_order(folded)
+
+
+@given(fragments())
+def test_folding_changes_fragments_and_their_neighbours_only(some: list[Turn]) -> None:
+    folded = fold_fragments(some)
+    fragments = [turn for turn in some if turn.span.duration < FRAGMENT_S]
+    for turn in some:
+        if turn not in fragments:
+            kept = [one for one in folded if (one.speaker, one.channel) == (turn.speaker, turn.channel)]
+            assert any(one.span.start <= turn.span.start and turn.span.end <= one.span.end for one in kept)
+        if all(gap(turn, other) > FOLD_GAP_S for other in some if other is not turn and other.channel == turn.channel):
+            assert turn in folded
+    assert len(some) - len(fragments) <= len(folded) <= len(some)
+    edges = {edge for turn in some for edge in (turn.span.start, turn.span.end)}
+    assert {edge for turn in folded for edge in (turn.span.start, turn.span.end)} <= edges
+
+
+@given(fragments())
+def test_folding_loses_no_moment_of_a_channel(some: list[Turn]) -> None:
+    folded = fold_fragments(some)
+    for turn in some:
+        reaches = [one for one in folded if one.channel == turn.channel]
+        assert any(one.span.start <= turn.span.start and turn.span.end <= one.span.end for one in reaches)
 
 
 @given(turns)

@@ -24,7 +24,7 @@ async def call(tmp_path: Path) -> Recording:
 
 
 def clips_at(*spans: Span) -> list[Clip]:
-    return [Clip(index, span, span) for index, span in enumerate(spans)]
+    return [Clip(index, span, span, None, span.duration) for index, span in enumerate(spans)]
 
 
 ORDER, TABLE = Span(16.5, 20.4), Span(25.4, 30.1)
@@ -32,7 +32,7 @@ ORDER, TABLE = Span(16.5, 20.4), Span(25.4, 30.1)
 
 async def test_each_clip_gets_its_own_words(call: Recording) -> None:
     heard: dict[int, str] = {}
-    texts = await SphinxTranscriber().transcribe(call, clips_at(TABLE, ORDER, TABLE), "en", heard.__setitem__)
+    texts = (await SphinxTranscriber().transcribe(call, clips_at(TABLE, ORDER, TABLE), "en", heard.__setitem__)).texts
     assert texts[0] == texts[2]
     assert heard == dict(enumerate(texts))
     wanted = "I would like a new table because we have a family dinner on Saturday evening"
@@ -41,7 +41,7 @@ async def test_each_clip_gets_its_own_words(call: Recording) -> None:
 
 
 async def test_no_language_means_english(call: Recording) -> None:
-    assert (await SphinxTranscriber().transcribe(call, clips_at(ORDER), None, lambda *_: None))[0]
+    assert (await SphinxTranscriber().transcribe(call, clips_at(ORDER), None, lambda *_: None)).texts[0]
 
 
 async def test_other_languages_are_refused_with_the_way_on(call: Recording) -> None:
@@ -50,8 +50,10 @@ async def test_other_languages_are_refused_with_the_way_on(call: Recording) -> N
 
 
 async def test_clips_without_words(call: Recording) -> None:
-    assert await SphinxTranscriber().transcribe(call, [], "en", lambda *_: None) == []
-    texts = await SphinxTranscriber().transcribe(call, clips_at(Span(0, 0.05), Span(0, 0.4)), "en", lambda *_: None)
+    assert (await SphinxTranscriber().transcribe(call, [], "en", lambda *_: None)).texts == ()
+    texts = (
+        await SphinxTranscriber().transcribe(call, clips_at(Span(0, 0.05), Span(0, 0.4)), "en", lambda *_: None)
+    ).texts
     assert texts[0] == ""
 
 
@@ -68,8 +70,8 @@ async def test_recogniser_that_dies_takes_one_clip_with_it(
     )
     monkeypatch.setattr(sphinx, "RECOGNISER", script)
     spans = [Span(second, second + 1) for second in range(5)]
-    texts = await SphinxTranscriber().transcribe(call, clips_at(*spans), "en", lambda *_: None)
-    assert texts == ["0", None, "32000", "48000", "64000"]
+    texts = (await SphinxTranscriber().transcribe(call, clips_at(*spans), "en", lambda *_: None)).texts
+    assert texts == ("0", None, "32000", "48000", "64000")
 
 
 @pytest.mark.parametrize("script", ["import no_such_module", "raise SystemExit", "import time; time.sleep(600)"])

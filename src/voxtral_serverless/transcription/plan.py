@@ -1,33 +1,57 @@
 """Which clips of a recording are transcribed, and how their texts become utterances again.
 
-The plan by turns: one clip for each turn, a long turn cut at its pauses. Pure functions; nothing here reads
-audio or calls an engine, so that another plan can join beside this one.
+The plan by turns: one clip for each turn, with a little real audio around it; a turn too long for one clip is cut
+in its pauses. Every moment of a turn is in the core of exactly one clip, in silence too: what is silent can be
+told from its clip. Where nobody is told apart, `pack_speech` makes turns of about a clip's length out of
+stretches of speech. Pure functions; nothing here reads audio or calls an engine.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from voxtral_serverless.audio.recording import Span
+from voxtral_serverless.audio.recording import SAMPLE_RATE, Span
 from voxtral_serverless.diarization.turns import Turn, covered_by
 
 MAX_CLIP_S = 30.0
-"""Longest clip: one window of Voxtral's audio encoder."""
+"""Longest clip, padding included: one window of Voxtral's audio encoder."""
 PADDING_S = 0.25
-"""Real audio around a clip, as far as the neighbouring turn allows."""
+"""Real audio around a turn, as far as the turns around it allow."""
+MIN_PAUSE_S = 0.1
+"""A pause of the voice activity that is shorter is no better place for a cut than any other quiet moment."""
+ROUNDING_S = 1e-6
+"""More than sums of seconds lose over hours, less than a sample."""
+MAX_HOLE_S = 5.0
+"""Longest silence inside a packed turn."""
+Quietest = Callable[[Span, int | None], float]
+"""The time of the least energy in a span of a channel (None: of the mix), as `Recording.quietest` tells it."""
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A piece of a turn to be transcribed: `core` belongs to the turn, `audio` is core and padding."""
+    """A piece of a turn to be transcribed.
+
+    Attributes:
+        turn: Index of the turn.
+        core: What of the turn is in this clip and in no other.
+        audio: The core, and padding where the turn starts or ends: what the engine is to hear.
+        channel: The turn's channel; None for the mix.
+        speech_s: Seconds of voice activity inside the core.
+    """
 
     turn: int
     core: Span
     audio: Span
-    channel: int | None = None
+    channel: int | None
+    speech_s: float
+
+    @property
+    def silent(self) -> bool:
+        """Whether nobody speaks in the core: an engine could but invent a text for it."""
+        return self.speech_s == 0
 
 
 @dataclass(frozen=True)
@@ -44,58 +68,50 @@ class Utterance:
     channel: int | None = None
 
 
-def plan_by_turns(turns: Sequence[Turn], speech: Sequence[Span], duration: float) -> list[Clip]:
-    """Clips for `turns` (in order) of a recording of `duration` seconds, in order of time.
+def plan_by_turns(
+    turns: Sequence[Turn],
+    speech: Sequence[Span],
+    duration: float,
+    *,
+    max_clip_s: float = MAX_CLIP_S,
+    quietest: Quietest,
+) -> list[Clip]:
+    """Clips for `turns` (in order) of a recording of `duration` seconds, in the order of their turns.
 
-    Every moment of a turn is in the core of exactly one clip; no core is longer than `MAX_CLIP_S`; padding never
-    reaches into another turn of the same channel.
+    The cores of a turn join exactly, from its start to its end. No clip's audio is longer than `max_clip_s` (2 s or
+    more), in samples either. Padding never reaches into another turn that could be heard there: one of the same
+    channel, or, since the mix holds every voice, any turn where one of the two is of the mix.
     """
+    # Both edges are rounded to samples: together they may add one, which would cost a second window.
+    limit = max_clip_s - 1 / SAMPLE_RATE
+    taken = {channel: _taken(turns, channel) for channel in {turn.channel for turn in turns}}
     clips: list[Clip] = []
-    for index, (turn, room) in enumerate(zip(turns, _rooms(turns, duration), strict=True)):
-        cores = cut_at_pauses(turn.span, covered_by(speech, turn.span))
-        for piece, core in enumerate(cores):
-            start = max(core.start - PADDING_S, room.start) if piece == 0 else core.start
-            end = min(core.end + PADDING_S, room.end) if piece == len(cores) - 1 else core.end
-            clips.append(Clip(index, core, Span(min(start, core.start), max(end, core.end)), turn.channel))
+    for index, turn in enumerate(turns):
+        padded = _padded(turn.span, taken[turn.channel], limit)
+        cuts = list(_cuts(padded, turn.channel, speech, limit, quietest))
+        cores = pairwise([turn.span.start, *cuts, turn.span.end])
+        audios = pairwise([padded.start, *cuts, padded.end])
+        for core, audio in zip(cores, audios, strict=True):
+            clips.append(_clip(index, turn.channel, Span(*core), _inside(audio, duration), speech))
     return clips
 
 
-def _rooms(turns: Sequence[Turn], duration: float) -> list[Span]:
-    """For each turn, from the end of the turns before it to the start of the next, on its channel."""
-    ends: dict[int | None, float] = {}
-    before = []
-    for turn in turns:
-        before.append(ends.get(turn.channel, 0.0))
-        ends[turn.channel] = max(before[-1], turn.span.end)
-    starts: dict[int | None, float] = {}
-    after = []
-    for turn in reversed(turns):
-        after.append(starts.get(turn.channel, duration))
-        starts[turn.channel] = turn.span.start
-    return [Span(start, end) for start, end in zip(before, reversed(after), strict=True)]
+def pack_speech(
+    speech: Sequence[Span], *, max_clip_s: float = MAX_CLIP_S, max_hole_s: float = MAX_HOLE_S
+) -> list[Turn]:
+    """Neighbouring stretches of speech (in order) as turns of nobody, each as long as one clip allows.
 
-
-def cut_at_pauses(span: Span, speech: Sequence[Span], max_s: float = MAX_CLIP_S) -> list[Span]:
-    """`span` in pieces of at most `max_s`, cut where possible in the middle of its widest pauses."""
-    pauses = [Span(one.end, other.start) for one, other in pairwise(speech)]
-    pieces: list[Span] = []
-    start = span.start
-    while span.end - start > max_s:
-        cut = _widest(pauses, Span(start + max_s / 2, start + max_s)) or start + max_s
-        pieces.append(Span(start, cut))
-        start = cut
-    return [*pieces, Span(start, span.end)]
-
-
-def _middle(pause: Span) -> float:
-    return (pause.start + pause.end) / 2
-
-
-def _widest(pauses: Sequence[Span], where: Span) -> float | None:
-    """The middle of the widest of the pauses (in order) whose middle lies in `where`."""
-    first, last = (bisect_right(pauses, edge, key=_middle) for edge in (where.start, where.end))
-    widest = max(pauses[first:last], key=lambda pause: pause.duration, default=None)
-    return _middle(widest) if widest else None
+    No silence inside a turn is longer than `max_hole_s`. A stretch too long for a clip stays one turn.
+    """
+    limit = max_clip_s - 2 * PADDING_S
+    packed: list[Span] = []
+    for span in speech:
+        last = packed[-1] if packed else None
+        if last and span.start - last.end <= max_hole_s and span.end - last.start <= limit:
+            packed[-1] = Span(last.start, span.end)
+        else:
+            packed.append(span)
+    return [Turn(span, None) for span in packed]
 
 
 def utterance_of(turn: Turn, texts: Sequence[str | None], speech: Sequence[Span]) -> Utterance:
@@ -103,3 +119,61 @@ def utterance_of(turn: Turn, texts: Sequence[str | None], speech: Sequence[Span]
     known = [text.strip() for text in texts if text is not None]
     text = " ".join(filter(None, known)) if known else None
     return Utterance(turn.span, turn.speaker, text, covered_by(speech, turn.span), turn.channel)
+
+
+def _clip(turn: int, channel: int | None, core: Span, audio: Span, speech: Sequence[Span]) -> Clip:
+    return Clip(turn, core, audio, channel, sum(part.duration for part in covered_by(speech, core)))
+
+
+def _inside(audio: tuple[float, float], duration: float) -> Span:
+    start, end = (min(max(edge, 0.0), duration) for edge in audio)
+    return Span(start, end)
+
+
+def _taken(turns: Sequence[Turn], channel: int | None) -> list[Span]:
+    """The stretches, apart from each other, in which turns can be heard on a channel."""
+    taken: list[Span] = []
+    for turn in turns:
+        if channel is not None and turn.channel not in (channel, None):
+            continue
+        if taken and turn.span.start <= taken[-1].end:
+            taken[-1] = Span(taken[-1].start, max(taken[-1].end, turn.span.end))
+        else:
+            taken.append(turn.span)
+    return taken
+
+
+def _padded(span: Span, taken: Sequence[Span], limit: float) -> Span:
+    """A turn and its padding; where that would be too long for one clip, padding gives way before the turn is cut."""
+    here = bisect_right(taken, span.start, key=lambda stretch: stretch.start) - 1
+    spare = (limit - span.duration) / 2
+    padding = min(PADDING_S, spare) if spare >= 0 else PADDING_S
+    start, end = span.start, span.end
+    if start == taken[here].start:
+        start = max([start - padding, *(stretch.end for stretch in taken[max(here - 1, 0) : here])])
+    if end == taken[here].end:
+        end = min([end + padding, *(stretch.start for stretch in taken[here + 1 : here + 2])])
+    return Span(start, end)
+
+
+def _cuts(span: Span, channel: int | None, speech: Sequence[Span], limit: float, quietest: Quietest) -> Iterator[float]:
+    """Where to cut `span` into pieces of at most `limit`.
+
+    Each cut is looked for in the later half of what a piece may take: the limit, but no more than three quarters
+    of what is left, so that no tiny piece remains.
+    """
+    start = span.start
+    while span.end - start > limit + ROUNDING_S:
+        most = min(limit, 0.75 * (span.end - start))
+        where = Span(start + most / 2, start + most)
+        pause = _widest_pause(where, speech)
+        start = (pause.start + pause.end) / 2 if pause else quietest(where, channel)
+        yield start
+
+
+def _widest_pause(where: Span, speech: Sequence[Span]) -> Span | None:
+    """The longest stretch of `where` in which nobody speaks, where there is one worth the name."""
+    edges = [where.start, *(edge for part in covered_by(speech, where) for edge in (part.start, part.end)), where.end]
+    pauses = (Span(start, end) for start, end in zip(edges[::2], edges[1::2], strict=True))
+    widest = max(pauses, key=lambda pause: pause.duration)
+    return widest if widest.duration >= MIN_PAUSE_S else None

@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from voxtral_serverless.audio.recording import SAMPLE_RATE, Recording, Span
 from voxtral_serverless.child import Child, running_child
 from voxtral_serverless.errors import LanguageNotSupported, StageFailed
 from voxtral_serverless.transcription.plan import Clip
+from voxtral_serverless.transcription.transcript import Heard, Transcript
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,6 @@ MAX_DEATHS = 3
 """A recogniser that dies so often in a row, without an answer, is not started again."""
 START_S, SLOWEST = 30.0, 10.0
 """A clip may take START_S and SLOWEST times its duration; it takes about a sixth of it."""
-Heard = Callable[[int, str], None]
 
 
 class SphinxTranscriber:
@@ -36,7 +36,7 @@ class SphinxTranscriber:
 
     async def transcribe(
         self, recording: Recording, clips: Sequence[Clip], language: str | None, heard: Heard
-    ) -> list[str | None]:
+    ) -> Transcript:
         """The text of each clip of `recording`, None for one that was lost; `heard` is told each as it comes.
 
         Raises:
@@ -69,7 +69,7 @@ class SphinxTranscriber:
                 children.create_task(work())
         if clips and not any(text is not None for text in texts):
             raise StageFailed("the embedded recogniser cannot work on this machine; the worker's log has the details.")
-        return texts
+        return Transcript(tuple(texts))
 
 
 def _recogniser(recording: Recording) -> AbstractAsyncContextManager[Child]:
