@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup demo test lint lock docs clean
+.PHONY: setup demo test engine test-engines soak lint lock docs clean
 
 setup: $(STAMP)
 
@@ -26,19 +26,33 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest
 
+# The real vLLM on a CPU, in an environment of its own (.venv-engine, a link to one that all clones share).
+engine:
+	@PYTHON=$(PYTHON) scripts/set_up_engine.sh .venv-engine
+
+# The whole way through the real vLLM, with a tiny Voxtral that hears the bundled calls.
+test-engines: setup engine
+	$(BIN)/python -m pytest tests/engines -m "not soak"
+
+# The long repetitions: every way of killing the engine, ten times.
+soak: setup engine
+	$(BIN)/python -m pytest tests/engines -m soak
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python scripts/configuration_docs.py --check
 
-# Needs uv (pip install uv); no index address may end up in a lock.
+# Needs uv (pip install uv); no index address may end up in a lock. torch and its kin are no part of one.
+COMPILE := uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 lock:
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		--extra embedded --extra dev pyproject.toml --output-file requirements/dev.txt
+	$(COMPILE) --universal --extra embedded --extra dev pyproject.toml --output-file requirements/dev.txt
+	$(COMPILE) --python-platform x86_64-manylinux_2_28 --override requirements/engine-overrides.txt \
+		--no-emit-package torch requirements/engine.in --output-file requirements/engine.txt
 
 docs: setup
 	$(BIN)/python scripts/configuration_docs.py
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-engine .mypy_cache .pytest_cache .ruff_cache .hypothesis

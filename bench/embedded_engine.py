@@ -19,7 +19,7 @@ from voxtral_serverless.audio.fetch import LocalAudio
 from voxtral_serverless.contract import parse_options
 from voxtral_serverless.pipeline import process
 from voxtral_serverless.progress import NoEvents
-from voxtral_serverless.services import build_services
+from voxtral_serverless.services import embedded_services
 from voxtral_serverless.settings import load_settings
 
 NORMAL = jiwer.Compose(
@@ -37,7 +37,7 @@ def reference(path: Path) -> str:
 def main(recording: Path, path: Path) -> None:
     """Transcribe, compare, print."""
     options = parse_options({"language": "en", "num_speakers": 2})
-    services = build_services(load_settings(engine="embedded"))
+    services = embedded_services(load_settings(engine="embedded"))
     result = asyncio.run(process(options, LocalAudio(recording), services, NoEvents()))
     heard = " ".join(turn.text or "" for turn in result.transcriptions)
     spoken = reference(path)

@@ -12,7 +12,7 @@ from voxtral_serverless.audio.fetch import LocalAudio
 from voxtral_serverless.contract import JobResult, job_fields, parse_options
 from voxtral_serverless.pipeline import process
 from voxtral_serverless.progress import NoEvents
-from voxtral_serverless.services import build_services
+from voxtral_serverless.services import embedded_services
 from voxtral_serverless.settings import load_settings
 
 REFERENCE = bundled_call()
@@ -26,7 +26,7 @@ def answer(hint: bool) -> JobResult:
         del job["audio_url"]
         if not hint:
             del job["num_speakers"]
-        services = build_services(load_settings(engine="embedded"))
+        services = embedded_services(load_settings(engine="embedded"))
         _answers[hint] = asyncio.run(process(parse_options(job), LocalAudio(CALL), services, NoEvents()))
     return _answers[hint]
 

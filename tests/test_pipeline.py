@@ -22,9 +22,10 @@ from voxtral_serverless.errors import AudioTooLong, StageFailed, VoxtralError
 from voxtral_serverless.pipeline import _labelled, process, source_of
 from voxtral_serverless.progress import NoEvents, Progress
 from voxtral_serverless.reporting import Report
-from voxtral_serverless.services import Services, build_services
+from voxtral_serverless.services import Services, embedded_services
 from voxtral_serverless.settings import load_settings
 from voxtral_serverless.transcription.plan import Clip, Utterance
+from voxtral_serverless.transcription.transcript import Transcript
 
 
 class Heard(NoEvents):
@@ -42,7 +43,7 @@ class Heard(NoEvents):
 
 
 def embedded(**settings: Any) -> Services:
-    return build_services(load_settings(engine="embedded", **settings))
+    return embedded_services(load_settings(engine="embedded", **settings))
 
 
 async def first_turns(tmp_path: Path, seconds: float = 12.0) -> Path:
@@ -206,9 +207,9 @@ async def test_failed_analysis_never_loses_the_transcript(tmp_path: Path) -> Non
 class ForgetfulTranscriber:
     async def transcribe(
         self, recording: Recording, clips: Sequence[Clip], language: str | None, heard: Callable[[int, str], None]
-    ) -> list[str | None]:
+    ) -> Transcript:
         heard(0, "one")
-        return ["one", None]
+        return Transcript(("one", None))
 
 
 async def test_lost_turn_is_null_with_a_warning(tmp_path: Path) -> None:

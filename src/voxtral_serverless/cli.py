@@ -32,7 +32,7 @@ from voxtral_serverless.errors import (
 if TYPE_CHECKING:
     from voxtral_serverless.audio.fetch import Source
     from voxtral_serverless.contract import JobOptions, JobResult
-    from voxtral_serverless.services import Services
+    from voxtral_serverless.settings import Settings
 
 log = logging.getLogger(__name__)
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, rich_markup_mode=None)
@@ -167,7 +167,6 @@ def _job_file(path: Path | None) -> dict[str, Any]:
 def _run(
     source: str | None, fields: dict[str, Any], engine: EngineName | None, output_format: OutputFormat
 ) -> JobResult:
-    from voxtral_serverless.services import build_services
     from voxtral_serverless.settings import load_settings
     from voxtral_serverless.workspace import sweep_leftovers
 
@@ -177,7 +176,7 @@ def _run(
         fields = {**fields, "formats": [*formats, output_format]}
     options, where = _job(source, fields, settings.job_defaults)
     sweep_leftovers()
-    return _process(options, where, build_services(settings))
+    return _process(options, where, settings)
 
 
 def _job(source: str | None, fields: dict[str, Any], defaults: dict[str, Any]) -> tuple[JobOptions, Source]:
@@ -196,11 +195,13 @@ def _job(source: str | None, fields: dict[str, Any], defaults: dict[str, Any]) -
     return parse_options(rest, defaults), LocalAudio(Path(source))
 
 
-def _process(options: JobOptions, where: Source, services: Services) -> JobResult:
+def _process(options: JobOptions, where: Source, settings: Settings) -> JobResult:
     """Run the pipeline to its end; SIGINT and SIGTERM cancel it, so that nothing of it stays behind."""
     import asyncio
 
+    from voxtral_serverless.concurrency import together
     from voxtral_serverless.pipeline import process
+    from voxtral_serverless.services import running_services
     from voxtral_serverless.terminal import terminal_events
 
     received: list[int] = []
@@ -215,8 +216,11 @@ def _process(options: JobOptions, where: Source, services: Services) -> JobResul
 
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop, number)
-        with terminal_events() as events:
-            return await process(options, where, services, events)
+        async with running_services(settings) as services, together() as tasks:
+            # The engine starts while the recording is fetched; where it cannot, the job need not go on.
+            tasks.create_task(services.ready())
+            with terminal_events() as events:
+                return await process(options, where, services, events)
 
     try:
         return asyncio.run(until_done())

@@ -18,17 +18,21 @@ from voxtral_serverless.audio.fetch import FetchLimits, InlineAudio, RemoteAudio
 from voxtral_serverless.audio.recording import Recording, Span
 from voxtral_serverless.audio.voice_activity import detect_speech
 from voxtral_serverless.contract import JobInput, JobOptions, JobResult, Meta, Transcription
-from voxtral_serverless.diarization.turns import SpeakerHints, Turn, merge_gaps, without_speakers
-from voxtral_serverless.errors import InternalError, Notice, VoxtralError
+from voxtral_serverless.diarization.turns import SpeakerHints, Turn, fold_fragments, merge_gaps, without_speakers
+from voxtral_serverless.errors import EngineUnavailable, InternalError, Notice, VoxtralError
 from voxtral_serverless.formats import render
 from voxtral_serverless.progress import Events, Meter
 from voxtral_serverless.reporting import in_thread
 from voxtral_serverless.services import Services
-from voxtral_serverless.transcription.plan import Clip, Utterance, plan_by_turns, utterance_of
+from voxtral_serverless.transcription.language import identify
+from voxtral_serverless.transcription.plan import Clip, Utterance, pack_speech, plan_by_turns, utterance_of
 from voxtral_serverless.workspace import workspace
 
 log = logging.getLogger(__name__)
 Value = TypeVar("Value")
+
+TELLING_CLIPS = 3
+"""Where no language is given, the clips with the most speech are transcribed first, and their language identified."""
 
 
 async def process(job: JobOptions, source: Source, services: Services, events: Events) -> JobResult:
@@ -72,10 +76,14 @@ class _Run:
         """Add warnings to the answer, each once."""
         self.notices += [notice for notice in notices if notice not in self.notices]
 
-    async def attempt(self, what: str, work: Awaitable[Value]) -> Value | None:
-        """The value of `work`, or None and a warning: the job goes on without it."""
+    async def attempt(
+        self, what: str, work: Awaitable[Value], *, fatal: tuple[type[VoxtralError], ...] = ()
+    ) -> Value | None:
+        """The value of `work`, or None and a warning: the job goes on without it. What is `fatal` is raised."""
         try:
             return await work
+        except fatal:
+            raise
         except VoxtralError as error:
             self.warn(error.notice())
         except Exception:
@@ -89,9 +97,9 @@ async def _tell_speakers_apart(run: _Run, recording: Recording, speech: tuple[Sp
     run.warn(*recording.notices)
     if not speech:
         run.warn(Notice("no_speech", "nobody speaks in this recording."))
-    of_nobody = merge_gaps(without_speakers(speech))
     if run.job.task == "transcribe":
-        return of_nobody
+        return pack_speech(speech, max_clip_s=run.services.settings.max_clip_s)
+    of_nobody = merge_gaps(without_speakers(speech))
     if run.job.channels == "split":
         run.warn(Notice("channels_not_split", "this version does not split channels: the mix was diarized."))
     if run.services.diarizer is None:
@@ -107,7 +115,7 @@ async def _tell_speakers_apart(run: _Run, recording: Recording, speech: tuple[Sp
         run.warn(Notice("diarization_failed", "the speakers could not be told apart: speaker is null."))
         return of_nobody
     run.warn(*found.notices)
-    return _labelled(merge_gaps(found.turns), run.job.speaker_labels)
+    return _labelled(merge_gaps(fold_fragments(found.turns)), run.job.speaker_labels)
 
 
 def _labelled(turns: list[Turn], labels: Sequence[str]) -> list[Turn]:
@@ -118,9 +126,11 @@ def _labelled(turns: list[Turn], labels: Sequence[str]) -> list[Turn]:
 
 async def _transcribe(run: _Run, recording: Recording, turns: list[Turn], speech: tuple[Span, ...]) -> list[Utterance]:
     """One utterance for each turn; its text is None where it could not be transcribed."""
-    run.language = _language(run, turns)
-    clips = plan_by_turns(turns, speech, recording.duration)
+    limit = run.services.settings.max_clip_s
+    clips = plan_by_turns(turns, speech, recording.duration, max_clip_s=limit, quietest=recording.quietest)
     texts = _TurnTexts(turns, clips, speech)
+    spoken = [index for index, clip in enumerate(clips) if not clip.silent]
+    run.language = _given_language(run, spoken)
     with run.meter.stage("transcription") as report:
 
         def heard(index: int, text: str) -> None:
@@ -129,11 +139,29 @@ async def _transcribe(run: _Run, recording: Recording, turns: list[Turn], speech
                 run.events.utterance(utterance)
             report(texts.finished, len(turns))
 
-        work = run.services.transcriber.transcribe(recording, clips, run.language, heard)
-        done = await run.attempt("transcription", work)
-    if done and None in done:
-        run.warn(Notice("turns_lost", f"{done.count(None)} clips could not be transcribed: their text is missing."))
+        async def write_down(chosen: Sequence[int]) -> None:
+            """Transcribe the clips with these indices."""
+            work = run.services.transcriber.transcribe(
+                recording, [clips[index] for index in chosen], run.language, lambda at, text: heard(chosen[at], text)
+            )
+            done = await run.attempt("transcription", work, fatal=(EngineUnavailable,))
+            run.warn(*(done.notices if done else ()))
+
+        for index in set(range(len(clips))).difference(spoken):
+            heard(index, "")
+        first = spoken if run.language else _telling(clips, spoken)
+        await write_down(first)
+        if run.language is None:
+            run.language = await _identified(run, [texts.of_clip(index) or "" for index in first])
+            await write_down([index for index in spoken if index not in first])
+    if texts.lost:
+        run.warn(Notice("turns_lost", f"{texts.lost} clips could not be transcribed: their text is missing."))
     return [texts.utterance(turn) for turn in range(len(turns))]
+
+
+def _telling(clips: Sequence[Clip], spoken: Sequence[int]) -> list[int]:
+    """The clips with the most speech, which tell the language best."""
+    return sorted(sorted(spoken, key=lambda index: -clips[index].speech_s)[:TELLING_CLIPS])
 
 
 class _TurnTexts:
@@ -160,20 +188,37 @@ class _TurnTexts:
         self.finished += 1
         return self.utterance(turn)
 
+    def of_clip(self, index: int) -> str | None:
+        """The text of a clip, None where there is none."""
+        return self._texts[index]
+
+    @property
+    def lost(self) -> int:
+        """How many clips have no text."""
+        return self._texts.count(None)
+
     def utterance(self, turn: int) -> Utterance:
         """The turn with what has been heard of it."""
         return utterance_of(self._turns[turn], [self._texts[index] for index in self._clips_of[turn]], self._speech)
 
 
-def _language(run: _Run, turns: list[Turn]) -> str | None:
+def _given_language(run: _Run, spoken: Sequence[int]) -> str | None:
     """The job's language, or, where somebody speaks, the only one that the engine knows."""
-    if run.job.language or not turns:
+    if run.job.language or not spoken:
         return run.job.language
     if run.services.only_language:
         run.warn(
             Notice("language_assumed", f"no language was given; the engine knows {run.services.only_language!r} only.")
         )
     return run.services.only_language
+
+
+async def _identified(run: _Run, texts: Sequence[str]) -> str | None:
+    """The language of what was heard first, for the rest."""
+    language = await asyncio.to_thread(identify, texts)
+    if language is None and any(texts):
+        run.warn(Notice("language_unsure", "the language could not be told from the text; give it as `language`."))
+    return language
 
 
 async def _analyse(run: _Run, utterances: list[Utterance]) -> dict[str, Any]:

@@ -1,15 +1,17 @@
 """The parts that do the work of a job, chosen once at start from the settings.
 
 Three protocols, each with an implementation for the real engine and one embedded; which one is in use is decided
-here and nowhere else.
+here and nowhere else. `running_services` also holds the engine's life: it starts beside the block and ends with it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from voxtral_serverless.analysis.judgement import Judgement
 from voxtral_serverless.audio.recording import Recording, Span
@@ -18,6 +20,10 @@ from voxtral_serverless.errors import EngineUnavailable, Notice
 from voxtral_serverless.reporting import Report
 from voxtral_serverless.settings import Settings
 from voxtral_serverless.transcription.plan import Clip, Utterance
+from voxtral_serverless.transcription.transcript import Heard, Transcript
+
+if TYPE_CHECKING:
+    from voxtral_serverless.engine.client import Engine
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +31,11 @@ EMBEDDED_NOTICE = Notice(
     "embedded_engine",
     "made by the embedded self-test engine: English only and far less accurate than the real one (Voxtral on vLLM, "
     "pyannote); see README.md, 'The embedded engine'.",
+)
+EMBEDDED_DIARIZER_NOTICE = Notice(
+    "embedded_diarizer",
+    "the speakers were told apart by the embedded self-test diarizer, which is far less accurate than pyannote; see "
+    "README.md, 'The embedded engine'.",
 )
 
 
@@ -41,9 +52,13 @@ class Transcriber(Protocol):
     """Writes down what is said in clips."""
 
     async def transcribe(
-        self, recording: Recording, clips: Sequence[Clip], language: str | None, heard: Callable[[int, str], None]
-    ) -> list[str | None]:
-        """The text of each clip, None for a lost one; `heard` is told each, by its index, as it comes."""
+        self, recording: Recording, clips: Sequence[Clip], language: str | None, heard: Heard
+    ) -> Transcript:
+        """The text of each clip; `heard` is told each, by its index, as it comes.
+
+        Raises:
+            EngineUnavailable: nothing can be transcribed any more, by this worker.
+        """
 
 
 class Analyst(Protocol):
@@ -56,6 +71,10 @@ class Analyst(Protocol):
         """The customer's sentiment."""
 
 
+async def _at_once() -> None:
+    """Nothing has to be waited for."""
+
+
 @dataclass(frozen=True)
 class Services:
     """The chosen parts.
@@ -66,6 +85,7 @@ class Services:
         models: Names of the models by what they do, for `meta`.
         only_language: The one language of the transcriber, where it has only one.
         notices: What every result of these parts has to warn of.
+        ready: Waits until jobs can be done; raises EngineUnavailable where they never can.
     """
 
     settings: Settings
@@ -76,48 +96,95 @@ class Services:
     models: dict[str, str]
     only_language: str | None = None
     notices: tuple[Notice, ...] = field(default=())
+    ready: Callable[[], Coroutine[Any, Any, None]] = _at_once
 
 
-def build_services(settings: Settings) -> Services:
-    """The parts that `settings` ask for.
+@asynccontextmanager
+async def running_services(settings: Settings) -> AsyncIterator[Services]:
+    """The parts that `settings` ask for. An engine of our own starts beside the block, and ends with it.
 
     Raises:
-        EngineUnavailable: an engine was asked for by name and is not there.
+        EngineUnavailable, ModelUnavailable, InvalidConfiguration: an engine was asked for that cannot be had.
     """
-    if settings.engine == "vllm" or (settings.engine == "auto" and settings.vllm_base_url):
+    served = await asyncio.to_thread(_wants_vllm, settings)
+    if settings.diarizer == "pyannote" or (settings.diarizer == "auto" and served):
         raise EngineUnavailable(
-            "the vLLM engine is not part of this version yet; ENGINE=embedded runs the self-test engine."
+            "the pyannote diarizer is not part of this version yet: DIARIZER=embedded runs the self-test one, "
+            "DIARIZER=none tells nobody apart."
         )
-    if settings.diarizer == "pyannote":
-        raise EngineUnavailable(
-            "the pyannote diarizer is not part of this version yet; DIARIZER=embedded runs the self-test one."
-        )
-    if settings.engine == "auto":
-        log.warning("ENGINE=auto: this version has the embedded self-test engine only (English, inaccurate).")
-    return _embedded(settings)
+    if not served:
+        yield embedded_services(settings)
+        return
+    from voxtral_serverless.engine.running import running_engine
+
+    async with running_engine(settings) as engine:
+        yield served_services(settings, engine)
 
 
-def _embedded(settings: Settings) -> Services:
-    from importlib.metadata import PackageNotFoundError, version
+def _wants_vllm(settings: Settings) -> bool:
+    """Whether Voxtral on vLLM does the work: asked for by name, or there."""
+    from voxtral_serverless.engine.machine import find_vllm, seen_gpus
 
+    if settings.engine != "auto":
+        return settings.engine == "vllm"
+    if settings.vllm_base_url or (find_vllm(settings.vllm_executable) and seen_gpus()):
+        return True
+    log.warning(
+        "ENGINE=auto: there is no vLLM with a GPU, so the embedded self-test engine runs (English, inaccurate)."
+    )
+    return False
+
+
+def served_services(settings: Settings, engine: Engine) -> Services:
+    """The parts over a served Voxtral."""
+    from voxtral_serverless.analysis.voxtral import VoxtralAnalyst
+    from voxtral_serverless.transcription.voxtral import VoxtralTranscriber
+
+    diarizer, name = _embedded_diarizer(settings)
+    models = {"transcription": engine.client.model, "diarization": name, "analysis": engine.client.model}
+    transcriber = VoxtralTranscriber(engine, settings.max_requests)
+    notices = (EMBEDDED_DIARIZER_NOTICE,) if diarizer else ()
+    return Services(
+        settings, diarizer, transcriber, VoxtralAnalyst(engine), "vllm", models, notices=notices, ready=engine.ready
+    )
+
+
+def embedded_services(settings: Settings) -> Services:
+    """The self-test engine's parts.
+
+    Raises:
+        EngineUnavailable: they are not installed.
+    """
     from voxtral_serverless.analysis.embedded import EmbeddedAnalyst
-    from voxtral_serverless.diarization.embedded import EmbeddedDiarizer
     from voxtral_serverless.transcription.sphinx import SphinxTranscriber
 
-    try:
-        models = {
-            "transcription": f"pocketsphinx {version('pocketsphinx')} en-us",
-            "diarization": f"voice features and Ward clustering (scikit-learn {version('scikit-learn')})",
-            "analysis": f"LexRank, VADER {version('vaderSentiment')}",
-        }
-    except PackageNotFoundError as error:
-        raise EngineUnavailable(
-            f"the embedded engine needs the extra 'embedded' ({error.name} is missing): "
-            "pip install 'voxtral-serverless[embedded]'."
-        ) from error
-    diarizer = None if settings.diarizer == "none" else EmbeddedDiarizer()
-    if diarizer is None:
-        models["diarization"] = "none"
+    diarizer, name = _embedded_diarizer(settings)
+    models = {
+        "transcription": f"pocketsphinx {_version('pocketsphinx')} en-us",
+        "diarization": name,
+        "analysis": f"LexRank, VADER {_version('vaderSentiment')}",
+    }
     return Services(
         settings, diarizer, SphinxTranscriber(), EmbeddedAnalyst(), "embedded", models, "en", (EMBEDDED_NOTICE,)
     )
+
+
+def _embedded_diarizer(settings: Settings) -> tuple[Diarizer | None, str]:
+    """The embedded diarizer, None where nobody is to be told apart; and its name."""
+    from voxtral_serverless.diarization.embedded import EmbeddedDiarizer
+
+    if settings.diarizer == "none":
+        return None, "none"
+    return EmbeddedDiarizer(), f"voice features and Ward clustering (scikit-learn {_version('scikit-learn')})"
+
+
+def _version(library: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(library)
+    except PackageNotFoundError as error:
+        raise EngineUnavailable(
+            f"the embedded engine needs the extra 'embedded' ({library} is missing): "
+            "pip install 'voxtral-serverless[embedded]'."
+        ) from error

@@ -1,0 +1,93 @@
+"""Voxtral on vLLM reads a conversation: a summary in prose, a sentiment that follows a JSON schema.
+
+One question each over the whole transcript. Leaves out: a transcript longer than the model's context, which fails
+with a warning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from voxtral_serverless.analysis.judgement import Judgement
+from voxtral_serverless.analysis.prompts import (
+    SENTIMENT_QUESTION,
+    SENTIMENT_SCHEMA,
+    labelled,
+    summary_question,
+    transcript_prompt,
+)
+from voxtral_serverless.contract import Emotion, Satisfaction, SentimentLabel
+from voxtral_serverless.engine.client import Answer, Engine, EngineLost, RequestRefused
+from voxtral_serverless.errors import StageFailed
+from voxtral_serverless.transcription.plan import Utterance
+
+SUMMARY_TOKENS, SENTIMENT_TOKENS = 600, 200
+SUMMARY_TEMPERATURE = 0.2
+"""As Voxtral's model card has it for chat."""
+ATTEMPTS = 3
+"""A question is asked so often, where the engine is lost over it."""
+
+
+class _Verdict(BaseModel):
+    """The model's answer, not trusted to follow the schema."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    sentiment: SentimentLabel
+    score: float = Field(ge=0, le=1)
+    emotions: tuple[Emotion, ...] = Field(max_length=5)
+    satisfaction_client: Satisfaction | None
+
+
+class VoxtralAnalyst:
+    """Reads conversations with the Voxtral that `engine` serves."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def summarise(self, utterances: Sequence[Utterance], language: str) -> str:
+        """A summary in `language`, its word in front.
+
+        Raises:
+            StageFailed: the engine does not answer, or not with a whole text.
+            EngineUnavailable: there is no engine any more.
+        """
+        prompt = transcript_prompt(utterances) + summary_question(language)
+        answer = await self._ask(prompt, max_tokens=SUMMARY_TOKENS, temperature=SUMMARY_TEMPERATURE)
+        if answer.finish_reason == "length" or not answer.text.strip():
+            raise StageFailed("the summary failed: the model did not come to an end.")
+        return labelled(answer.text, language)
+
+    async def judge(self, utterances: Sequence[Utterance], language: str) -> Judgement:  # noqa: ARG002
+        """The customer's sentiment. The model reads the language off the transcript.
+
+        Raises:
+            StageFailed: the engine does not answer, or not with a verdict.
+            EngineUnavailable: there is no engine any more.
+        """
+        prompt = transcript_prompt(utterances) + SENTIMENT_QUESTION
+        answer = await self._ask(prompt, max_tokens=SENTIMENT_TOKENS, temperature=0.0, schema=SENTIMENT_SCHEMA)
+        try:
+            verdict = _Verdict.model_validate_json(answer.text)
+        except ValidationError as error:
+            raise StageFailed("the sentiment failed: the model's answer is no verdict.") from error
+        emotions = tuple(dict.fromkeys(verdict.emotions))
+        return Judgement(verdict.sentiment, verdict.score, emotions, verdict.satisfaction_client)
+
+    async def _ask(
+        self, prompt: str, *, max_tokens: int, temperature: float, schema: Mapping[str, Any] | None = None
+    ) -> Answer:
+        for _ in range(ATTEMPTS):
+            await self._engine.ready()
+            try:
+                return await self._engine.client.chat(
+                    prompt, max_tokens=max_tokens, temperature=temperature, schema=schema
+                )
+            except EngineLost:
+                await self._engine.recovered()
+            except RequestRefused as error:
+                raise StageFailed("the engine refuses the question: the transcript may be too long for it.") from error
+        raise StageFailed(f"the engine failed over the question {ATTEMPTS} times.")
