@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup demo test engine test-engines soak lint lock docs clean
+.PHONY: setup demo test engine demo-engine test-engines soak lint lock docs clean
 
 setup: $(STAMP)
 
@@ -29,6 +29,13 @@ test: setup
 # The real vLLM on a CPU, in an environment of its own (.venv-engine, a link to one that all clones share).
 engine:
 	@PYTHON=$(PYTHON) scripts/set_up_engine.sh .venv-engine
+
+# The bundled call through the real vLLM, on the processor, with the tiny Voxtral of the tests, which knows it by heart.
+demo-engine: setup engine
+	@mkdir -p .tiny-voxtral && cp tests/engines/tiny_voxtral/params.json tests/engines/tiny_voxtral/*.safetensors .tiny-voxtral
+	@.venv-engine/bin/python tests/engines/tiny_voxtral/tokenizer.py .tiny-voxtral
+	@ENGINE=vllm DIARIZER=embedded VOXTRAL_MODEL=.tiny-voxtral \
+		$(BIN)/voxtral-serverless transcribe examples/call.ogg --job examples/call.json
 
 # The whole way through the real vLLM, with a tiny Voxtral that hears the bundled calls.
 test-engines: setup engine
@@ -55,4 +62,4 @@ docs: setup
 	$(BIN)/python scripts/configuration_docs.py
 
 clean:
-	rm -rf $(VENV) .venv-engine .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-engine .tiny-voxtral .mypy_cache .pytest_cache .ruff_cache .hypothesis

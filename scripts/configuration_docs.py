@@ -27,9 +27,9 @@ which are there) are read and checked, and have no effect yet.
 def default_of(field: FieldInfo) -> str:
     """The default as one would write it in the environment."""
     value: Any = field.get_default(call_default_factory=True, validated_data={})
-    if value is None:
+    if value is None or value == "":
         return "none"
-    return f"`{value if isinstance(value, str) else json.dumps(value)}`"
+    return f"`{value if isinstance(value, str | Path) else json.dumps(value)}`"
 
 
 def page() -> str:

@@ -218,9 +218,11 @@ def _process(options: JobOptions, where: Source, settings: Settings) -> JobResul
             asyncio.get_running_loop().add_signal_handler(number, stop, number)
         async with running_services(settings) as services, together() as tasks:
             # The engine starts while the recording is fetched; where it cannot, the job need not go on.
-            tasks.create_task(services.ready())
+            ready = tasks.create_task(services.ready())
             with terminal_events() as events:
-                return await process(options, where, services, events)
+                result = await process(options, where, services, events)
+            ready.cancel()
+            return result
 
     try:
         return asyncio.run(until_done())

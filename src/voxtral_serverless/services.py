@@ -32,11 +32,6 @@ EMBEDDED_NOTICE = Notice(
     "made by the embedded self-test engine: English only and far less accurate than the real one (Voxtral on vLLM, "
     "pyannote); see README.md, 'The embedded engine'.",
 )
-EMBEDDED_DIARIZER_NOTICE = Notice(
-    "embedded_diarizer",
-    "the speakers were told apart by the embedded self-test diarizer, which is far less accurate than pyannote; see "
-    "README.md, 'The embedded engine'.",
-)
 
 
 class Diarizer(Protocol):
@@ -143,10 +138,7 @@ def served_services(settings: Settings, engine: Engine) -> Services:
     diarizer, name = _embedded_diarizer(settings)
     models = {"transcription": engine.client.model, "diarization": name, "analysis": engine.client.model}
     transcriber = VoxtralTranscriber(engine, settings.max_requests)
-    notices = (EMBEDDED_DIARIZER_NOTICE,) if diarizer else ()
-    return Services(
-        settings, diarizer, transcriber, VoxtralAnalyst(engine), "vllm", models, notices=notices, ready=engine.ready
-    )
+    return Services(settings, diarizer, transcriber, VoxtralAnalyst(engine), "vllm", models, ready=engine.ready)
 
 
 def embedded_services(settings: Settings) -> Services:

@@ -82,7 +82,16 @@ DONE = "data: [DONE]\n\n"
 
 async def test_stream_with_all_that_a_stream_may_have() -> None:
     usage = 'data: {"choices": [], "usage": {"total_tokens": 9}}\n\n'
-    body = ": hello\n\n" + event(content="Là ") + event() + event(content="haut.") + event(finish="stop") + usage + DONE
+    body = (
+        ": hello\n\n"
+        + event(content="Là ")
+        + event()
+        + event(content="haut.")
+        + event(finish="stop")
+        + event()
+        + usage
+        + DONE
+    )
     async with asked(Vllm(Manners(body=body))) as client:
         assert await transcribe(client) == Answer("Là haut.", "stop")
 

@@ -136,3 +136,12 @@ def test_environment_is_an_allow_list() -> None:
 
 def test_short_model_is_not_asked_for_more_than_it_has() -> None:
     assert flags(launched(replace(MINI, max_positions=4096)))["--max-model-len"] == "4096"
+
+
+@pytest.mark.parametrize(
+    ("temporary", "sockets"), [("/scratch/job", "/scratch/job"), ("/scratch" * 12, "/tmp"), (None, "/tmp")]
+)
+def test_sockets_get_a_folder_with_a_short_name(temporary: str | None, sockets: str) -> None:
+    """A longer one cannot be bound, and the engine would not start."""
+    environment = launched(MINI, inherited={"TMPDIR": temporary} if temporary else {}).environment
+    assert environment["VLLM_RPC_BASE_PATH"] == sockets

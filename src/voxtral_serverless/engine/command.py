@@ -22,6 +22,8 @@ MAX_MODEL_LEN = 16_384
 MAX_NUM_SEQS = {"gpu": 32, "cpu": 4}
 """Requests in one batch; the rest wait inside vLLM."""
 MAX_NUM_BATCHED_TOKENS = 4096
+MAX_SOCKET_FOLDER = 60
+"""Characters of a folder for sockets."""
 PLACING = ("--quantization", "-q", "--tensor-parallel-size", "-tp", "--max-model-len", "--gpu-memory-utilization")
 """Who gives one of these knows what fits."""
 GIB_MIB = 1024
@@ -181,9 +183,16 @@ def _environment(inherited: Mapping[str, str], key: str) -> dict[str, str]:
         "NO_COLOR": "1",
         "PYTHONUNBUFFERED": "1",
         "VLLM_API_KEY": key,
+        "VLLM_RPC_BASE_PATH": _short_folder(inherited),
         "VLLM_MAX_AUDIO_DECODE_DURATION_S": "3600",
         "VLLM_MAX_AUDIO_CLIP_FILESIZE_MB": "200",
     }
+
+
+def _short_folder(inherited: Mapping[str, str]) -> str:
+    """Where the engine's processes have their sockets: their paths may have 107 characters, 37 of them the name."""
+    folder = inherited.get("TMPDIR", "/tmp")  # noqa: S108 — what the system has for it
+    return folder if len(folder) <= MAX_SOCKET_FOLDER else "/tmp"  # noqa: S108
 
 
 def _cpu_environment(inherited: Mapping[str, str], weights: Weights, length: int) -> dict[str, str]:

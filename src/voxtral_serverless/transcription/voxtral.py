@@ -20,6 +20,7 @@ from voxtral_serverless.concurrency import together
 from voxtral_serverless.engine.client import Answer, Engine, EngineLost, RequestRefused, as_wav
 from voxtral_serverless.errors import LanguageNotSupported, Notice, StageFailed
 from voxtral_serverless.transcription.guards import cut_to_rate, fault, spoken_in, without_loop
+from voxtral_serverless.transcription.language import VOXTRAL_LANGUAGES
 from voxtral_serverless.transcription.plan import Clip
 from voxtral_serverless.transcription.transcript import Heard, Transcript
 
@@ -99,7 +100,7 @@ class VoxtralTranscriber:
             # No more tasks than can be in the engine: so a short job is not queued behind all of a long one.
             for _ in range(min(len(clips), self._max_requests)):
                 tasks.create_task(self._work(job, waiting))
-        return Transcript(tuple(job.texts), tuple(_notices(job.mishaps)))
+        return Transcript(tuple(job.texts), tuple(_notices(language, job.mishaps)))
 
     async def _work(self, job: _Job, waiting: Iterator[int]) -> None:
         for index in waiting:
@@ -170,8 +171,10 @@ class VoxtralTranscriber:
             raise StageFailed(f"the engine refuses it ({error}).") from error
 
 
-def _notices(mishaps: Counter[str]) -> Iterator[Notice]:
-    """Warnings of what befell the clips of a job."""
+def _notices(language: str | None, mishaps: Counter[str]) -> Iterator[Notice]:
+    """Warnings of what was asked of Voxtral, and of what befell the clips of a job."""
+    if language and language not in VOXTRAL_LANGUAGES:
+        yield Notice("language_not_listed", f"Voxtral was not trained to write {language!r} down: the text may be poor.")
     count = mishaps["text_cut"]
     if count:
         yield Notice(
