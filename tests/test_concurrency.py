@@ -36,22 +36,30 @@ async def test_together_raises_the_first_failure_itself_and_cancels_the_rest() -
             ended.append("rest")
             raise ValueError("on the way out")
 
-    with pytest.raises(StageFailed) as raised:
+    async def block() -> None:
         async with together() as tasks:
             tasks.create_task(rest())
             tasks.create_task(fail_with(failure))
+
+    with pytest.raises(StageFailed) as raised:
+        await block()
     assert raised.value is failure
     assert raised.value.__cause__ is cause
     assert ended == ["rest"]
 
 
 async def test_together_raises_the_failure_of_its_own_block() -> None:
-    with pytest.raises(KeyError, match="own"):
+    works: list[asyncio.Task[None]] = []
+
+    async def block() -> None:
         async with together() as tasks:
-            work = tasks.create_task(asyncio.sleep(3600))
+            works.append(tasks.create_task(asyncio.sleep(3600)))
             await asyncio.sleep(0)
             raise KeyError("own")
-    assert work.cancelled()
+
+    with pytest.raises(KeyError, match="own"):
+        await block()
+    assert works[0].cancelled()
 
 
 async def test_together_is_cancelled_as_a_whole() -> None:
@@ -93,6 +101,8 @@ async def test_failure_of_a_thread() -> None:
 @pytest.mark.parametrize("fails", [True, False])
 async def test_thread_that_ends_after_nobody_waits_any_more(fails: bool) -> None:
     release, ended = threading.Event(), threading.Event()
+    faults: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, fault: faults.append(fault))
 
     def work() -> None:
         release.wait(30)
@@ -108,7 +118,8 @@ async def test_thread_that_ends_after_nobody_waits_any_more(fails: bool) -> None
     assert waiting.cancelled()
     release.set()
     assert await eventually(ended.is_set)
-    await asyncio.sleep(0.05)  # what it calls on the loop raises nothing there
+    await asyncio.sleep(0.1)
+    assert faults == []
 
 
 LEAVES = """

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 Result = TypeVar("Result")
@@ -24,23 +25,14 @@ async def together() -> AsyncIterator[asyncio.TaskGroup]:
 
 async def in_daemon_thread(work: Callable[[], Result]) -> Result:
     """The result of blocking `work`, a download for one, that may be left behind when the process is to end."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[Result] = loop.create_future()
-
-    def settle(set_outcome: Callable[[], None]) -> None:
-        if not future.done():
-            set_outcome()
+    future: Future[Result] = Future()
 
     def run() -> None:
+        future.set_running_or_notify_cancel()
         try:
-            result = work()
+            future.set_result(work())
         except BaseException as error:  # noqa: BLE001 — raised where it is awaited
-            failure = error
-            outcome = lambda: future.set_exception(failure)  # noqa: E731
-        else:
-            outcome = lambda: future.set_result(result)  # noqa: E731
-        with suppress(RuntimeError):  # nobody waits any more, the loop is closed
-            loop.call_soon_threadsafe(settle, outcome)
+            future.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()
-    return await future
+    return await asyncio.wrap_future(future)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.vllm_server import Manners, set_manners, vllm_command
+from tests.fakes.vllm_server import Manners, Vllm, running_vllm, set_manners, vllm_command
 from tests.test_child import alive, eventually
 from voxtral_serverless.engine import server as supervisor
 from voxtral_serverless.engine.client import EngineClient, EngineLost, as_wav
@@ -178,6 +178,27 @@ async def test_port_that_is_taken_meanwhile(tmp_path: Path) -> None:
         before = bench.server._port
         await bench.server.ready()
         assert bench.server.client.url.endswith(f":{before + 1}")
+
+
+async def test_stranger_on_the_port_is_not_taken_for_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A vLLM of another worker, which took the port after we had found it free."""
+    async with running_vllm(Vllm(model="voxtral", key="theirs")) as stranger:
+        theirs = int(stranger.url.rpartition(":")[2])
+        found = iter([theirs])
+        monkeypatch.setattr(supervisor, "free_port", lambda wanted: next(found, None) or free_port(wanted))
+        async with started(tmp_path) as bench:
+            await bench.server.ready()
+            assert bench.server.client.url != stranger.url
+            assert await bench.transcribe() == "1.00 s in fr"
+        assert not stranger.requests
+
+
+async def test_port_that_is_always_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running_vllm(Vllm(key="theirs")) as stranger:
+        monkeypatch.setattr(supervisor, "free_port", lambda _: int(stranger.url.rpartition(":")[2]))
+        async with started(tmp_path) as bench:
+            with pytest.raises(EngineUnavailable, match="address already in use"):
+                await bench.server.ready()
 
 
 @pytest.mark.parametrize("command", ["nothing", "folder"])

@@ -37,6 +37,7 @@ class Manners:
         batch: How many requests are worked on at once; the others wait.
         loops: A clip of so many seconds (rounded) gets an endless text, unless it is asked for with a penalty …
         loops_always: … or even then.
+        refuses_penalty: It takes no penalty at all.
         says: Its text instead of what it heard.
         body: The whole body of its answer instead, of the type …
         body_type: … that this names.
@@ -58,6 +59,7 @@ class Manners:
     batch: int = 64
     loops: int | None = None
     loops_always: bool = False
+    refuses_penalty: bool = False
     says: str | None = None
     body: str | None = None
     body_type: str = "text/event-stream"
@@ -136,6 +138,8 @@ class Vllm:
         self.requests.append(fields | {"seconds": f"{seconds:.4f}", "first": str(first)})
         if refusal := self._refusal(fields["model"], seconds):
             return refusal
+        if self.manners.refuses_penalty and float(fields["frequency_penalty"]):
+            return _error(400, "no penalties")
         await self._work(seconds)
         if self.manners.body is not None:
             return web.Response(text=self.manners.body, content_type=self.manners.body_type)

@@ -71,10 +71,14 @@ SENTIMENT_SCHEMA: dict[str, Any] = {
 
 
 def labelled(summary: str, language: str) -> str:
-    """The summary with its language's word in front; a word that the model put there itself is not doubled."""
+    """The summary with its language's word in front, empty where nothing else is there.
+
+    A word that the model put there itself is not doubled.
+    """
     english = LANGUAGES["en"][1]
     word = LANGUAGES.get(language, LANGUAGES["en"])[1]
     # Before a colon or on a line of its own, in Markdown or not; else it is the first word of a sentence.
     label = rf"[\s#*_]*({word}|{english})([\s*_]*:|[ *_]*\n)[*_]*"
     own = re.match(label, summary, re.IGNORECASE)
-    return f"{word}: {summary[own.end() if own else 0 :].strip()}"
+    text = summary[own.end() if own else 0 :].strip()
+    return f"{word}: {text}" if text else ""

@@ -6,6 +6,7 @@ with a warning.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,6 +30,7 @@ SUMMARY_TEMPERATURE = 0.2
 """As Voxtral's model card has it for chat."""
 ATTEMPTS = 3
 """A question is asked so often, where the engine is lost over it."""
+BACK_OFF_S = 0.5
 
 
 class _Verdict(BaseModel):
@@ -57,9 +59,10 @@ class VoxtralAnalyst:
         """
         prompt = transcript_prompt(utterances) + summary_question(language)
         answer = await self._ask(prompt, max_tokens=SUMMARY_TOKENS, temperature=SUMMARY_TEMPERATURE)
-        if answer.finish_reason == "length" or not answer.text.strip():
-            raise StageFailed("the summary failed: the model did not come to an end.")
-        return labelled(answer.text, language)
+        summary = labelled(answer.text, language)
+        if answer.finish_reason == "length" or not summary:
+            raise StageFailed("the summary failed: the model wrote nothing, or did not come to an end.")
+        return summary
 
     async def judge(self, utterances: Sequence[Utterance], language: str) -> Judgement:  # noqa: ARG002
         """The customer's sentiment. The model reads the language off the transcript.
@@ -80,7 +83,8 @@ class VoxtralAnalyst:
     async def _ask(
         self, prompt: str, *, max_tokens: int, temperature: float, schema: Mapping[str, Any] | None = None
     ) -> Answer:
-        for _ in range(ATTEMPTS):
+        for attempt in range(ATTEMPTS):
+            await asyncio.sleep(BACK_OFF_S * attempt)
             await self._engine.ready()
             try:
                 return await self._engine.client.chat(

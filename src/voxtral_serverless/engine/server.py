@@ -14,7 +14,7 @@ import random
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from enum import StrEnum
 
 from voxtral_serverless.engine.client import EngineClient, EngineLost, RequestRefused, warm_up
@@ -31,6 +31,7 @@ RESTARTS, RESTARTS_WITHIN_S = 3, 600.0
 BACK_OFF_S = (1.0, 4.0, 16.0)
 HEALTH_TIMEOUT_S = 10.0
 PORT_TRIES = 3
+"""So often another port is tried, where somebody took ours between our look and the engine's."""
 DRAIN_S = 10.0
 """What is in flight when the end is asked for has so long."""
 
@@ -67,7 +68,7 @@ class VllmServer:
         self.state = State.STARTING
         self.deaths = 0
         self.process: EngineProcess | None = None
-        self._launch_on, self._port = launch_on, port
+        self._launch_on, self._port, self._port_tries = launch_on, port, PORT_TRIES
         self._start_timeout_s, self._freeze_timeout_s = start_timeout_s, freeze_timeout_s
         self._settled = asyncio.Event()
         self._failure: EngineUnavailable | None = None
@@ -130,24 +131,24 @@ class VllmServer:
         async with engine_process(self._launch_on(port)) as process:
             self.process = process
             reason = await _first_of(_ended(process), self._serve(process))
-        was_ready = self._settled.is_set()
-        self._settled.clear()
-        if was_ready:
-            self.deaths += 1
-            self.state = State.RESTARTING
-        elif self.state is State.STARTING:
-            if not _port_was_taken(process) or self._port >= port + PORT_TRIES:
-                raise _not_started(process, reason)
+            if self._settled.is_set():  # noted before it is killed, so that nobody takes it for ready meanwhile
+                self._settled.clear()
+                self.deaths += 1
+                self.state = State.RESTARTING
+        if self.state is State.RESTARTING:
+            await self._pause(process, reason)
+        elif _port_was_taken(process) and self._port_tries:
+            self._port_tries -= 1
             self._port = port + 1
-            return
-        await self._pause(process, reason)
+        else:
+            raise _not_started(process, reason)
 
     async def _serve(self, process: EngineProcess) -> str:
         """Wait until it is ready, then watch it. Answers what is wrong with it."""
         started = time.monotonic()
         try:
             async with asyncio.timeout(self._start_timeout_s):
-                while await self.client.health(HEALTH_TIMEOUT_S) != 200:  # noqa: ASYNC110 — of another process
+                while not await self._answers():  # noqa: ASYNC110 — another process
                     await asyncio.sleep(WATCH_S / 2)
                 await warm_up(self.client)
         except TimeoutError:
@@ -158,6 +159,13 @@ class VllmServer:
         self.state = State.READY
         self._settled.set()
         return await _first_of(self._until_core_dead(), until_frozen(self.client, self._freeze_timeout_s))
+
+    async def _answers(self) -> bool:
+        """Whether it is our engine that answers: somebody may have taken the port, which ours is about to find out."""
+        if await self.client.health(HEALTH_TIMEOUT_S) == 200:
+            with suppress(EngineLost, EngineUnavailable):
+                return self.client.model in await self.client.models()
+        return False
 
     async def _until_core_dead(self) -> str:
         """The API server may outlive its core, for a moment or, if so configured, for ever."""

@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from voxtral_serverless.audio.recording import Recording
@@ -120,7 +120,8 @@ class VoxtralTranscriber:
         """
         answer = await self._ask(job, clip, 0.0)
         if fault(answer.text, clip.audio.duration, answer.finish_reason):
-            answer = await self._ask(job, clip, FREQUENCY_PENALTY)
+            with suppress(StageFailed):  # the first text, cut, is better than none
+                answer = await self._ask(job, clip, FREQUENCY_PENALTY)
         text = answer.text.strip()
         if fault(text, clip.audio.duration, answer.finish_reason):
             job.mishaps["text_cut"] += 1
