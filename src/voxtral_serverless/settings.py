@@ -31,17 +31,17 @@ class Settings(BaseSettings):
     voxtral_model: str = "mistralai/Voxtral-Mini-3B-2507"
     """The Voxtral to serve: `mistralai/Voxtral-Mini-3B-2507`, `mistralai/Voxtral-Small-24B-2507`, or a folder."""
 
-    voxtral_revision: str | None = None
-    """Commit or branch of `VOXTRAL_MODEL` to download; a commit known to work is pinned for Mistral's two."""
-
-    runpod_model_cache: Path = Path("/runpod-volume/huggingface-cache/hub")
-    """Where RunPod keeps an endpoint's cached model."""
-
     vllm_port: int = Field(8000, ge=1, le=65535)
     """Loopback port of the worker's vLLM. Where it is taken, vLLM moves to the next free one."""
 
     max_duration_s: float = Field(9000, gt=0, le=7 * 86_400)
     """Longest recording accepted, in seconds (9000 is two and a half hours)."""
+
+    voxtral_revision: str | None = None
+    """Commit or branch of `VOXTRAL_MODEL` to download; a commit known to work is pinned for Mistral's two."""
+
+    runpod_model_cache: Path = Path("/runpod-volume/huggingface-cache/hub")
+    """Where RunPod keeps an endpoint's cached model."""
 
     engine: Literal["auto", "vllm", "embedded"] = "auto"
     """Who transcribes and reads. `embedded` is the self-test engine: English only, on a CPU, without weights."""

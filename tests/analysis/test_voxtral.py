@@ -109,7 +109,9 @@ async def test_what_is_no_json(chat: str) -> None:
             await voxtral.judge(CALL, "fr")
 
 
-@pytest.mark.parametrize("manners", [Manners(chat="It begins and", chat_finish="length"), Manners(chat=" \n"), Manners(chat="Résumé :")])
+@pytest.mark.parametrize(
+    "manners", [Manners(chat="It begins and", chat_finish="length"), Manners(chat=" \n"), Manners(chat="Résumé :")]
+)
 async def test_summary_that_is_none(manners: Manners) -> None:
     async with analyst(manners) as (_, voxtral):
         with pytest.raises(StageFailed, match="did not come to an end"):

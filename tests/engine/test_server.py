@@ -92,7 +92,7 @@ async def test_death_is_noticed_and_mended(tmp_path: Path, victim: str) -> None:
         await bench.server.ready()
         first = bench.members()
         os.kill(bench.group if victim == "server" else next(m for m in first if m != bench.group), signal.SIGKILL)
-        assert await eventually(lambda: bench.server.state is State.RESTARTING)
+        assert await eventually(lambda: bench.server.state is State.RESTARTING, within_s=10)
         await bench.server.ready()
         assert bench.server.deaths == 1
         assert await bench.transcribe() == "1.00 s in fr"
@@ -135,10 +135,10 @@ async def test_budget_of_restarts(tmp_path: Path) -> None:
         for _ in range(supervisor.RESTARTS):
             await bench.server.ready()
             os.kill(bench.group, signal.SIGKILL)
-            assert await eventually(lambda: bench.server.state is State.RESTARTING)
+            assert await eventually(lambda: bench.server.state is State.RESTARTING, within_s=10)
         await bench.server.ready()
         os.kill(bench.group, signal.SIGKILL)
-        assert await eventually(lambda: bench.server.state is State.DEAD)
+        assert await eventually(lambda: bench.server.state is State.DEAD, within_s=10)
         with pytest.raises(EngineUnavailable, match="died 4 times in 10 minutes"):
             await bench.server.ready()
         with pytest.raises(EngineUnavailable):
@@ -219,7 +219,7 @@ async def test_keeper_that_is_killed_takes_nothing_with_it_and_leaves_nothing(tm
         keeper = int(Path(f"/proc/{bench.group}/stat").read_text().rpartition(")")[2].split()[1])
         os.kill(keeper, signal.SIGKILL)
         assert await eventually(lambda: bench.server.state is State.RESTARTING, within_s=10)
-        assert await eventually(lambda: not any(alive(pid) for pid in first))
+        assert await eventually(lambda: not any(alive(pid) for pid in first), within_s=10)
         await bench.server.ready()
 
 

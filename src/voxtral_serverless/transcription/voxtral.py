@@ -175,7 +175,9 @@ class VoxtralTranscriber:
 def _notices(language: str | None, mishaps: Counter[str]) -> Iterator[Notice]:
     """Warnings of what was asked of Voxtral, and of what befell the clips of a job."""
     if language and language not in VOXTRAL_LANGUAGES:
-        yield Notice("language_not_listed", f"Voxtral was not trained to write {language!r} down: the text may be poor.")
+        yield Notice(
+            "language_not_listed", f"Voxtral was not trained to write {language!r} down: the text may be poor."
+        )
     count = mishaps["text_cut"]
     if count:
         yield Notice(

@@ -1,0 +1,65 @@
+"""The real vLLM on a CPU, with a Voxtral so tiny that it has learnt two short calls by heart, and hears them.
+
+One engine serves all tests of the session that do not need one of their own: a boot takes most of a minute.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.engines.killing import Killing
+from voxtral_serverless.engine.machine import find_vllm
+from voxtral_serverless.engine.running import running_engine
+from voxtral_serverless.engine.server import VllmServer
+from voxtral_serverless.settings import load_settings
+
+TINY = Path(__file__).with_name("tiny_voxtral")
+FREEZE_S = 15.0
+
+
+@pytest.fixture(scope="session")
+def vllm() -> str:
+    """The real `vllm` command."""
+    found = find_vllm(os.environ.get("VLLM_EXECUTABLE"))
+    if found is None:
+        if os.environ.get("CI"):
+            pytest.fail("there is no vLLM: make engine", pytrace=False)
+        pytest.skip("there is no vLLM here: make engine")
+    return found
+
+
+@pytest.fixture(scope="session")
+def tiny(vllm: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the tiny Voxtral, complete with its tokenizer."""
+    folder = tmp_path_factory.mktemp("model") / "tiny-voxtral"
+    folder.mkdir()
+    for name in ("params.json", "consolidated.safetensors"):
+        shutil.copy(TINY / name, folder)
+    python = Path(vllm).with_name("python")
+    subprocess.run([python, TINY / "tokenizer.py", folder], check=True, capture_output=True)
+    return folder
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def engine(vllm: str, tiny: Path) -> AsyncIterator[VllmServer]:
+    """An engine of our own, ready."""
+    settings = load_settings(
+        engine="vllm", voxtral_model=str(tiny), vllm_executable=vllm, engine_freeze_timeout_s=FREEZE_S, vllm_port=18_500
+    )
+    async with running_engine(settings) as server:
+        assert isinstance(server, VllmServer)
+        await server.ready()
+        yield server
+
+
+@pytest.fixture
+def killing(engine: VllmServer) -> Killing:
+    """The session's engine, to be killed."""
+    return Killing(engine)
