@@ -1,8 +1,8 @@
 """Keeps an engine: starts it in a group of its own, and ends all of it when the worker lets go or dies.
 
 Run as `python -I -S _keeper.py STATUS_FD COMMAND…`. Standard input is a pipe that only the worker holds open: its
-end means that the worker is gone, however it went. Writes JSON lines to STATUS_FD: `{"group": …}` once started,
-`{"exit": …}` or `{"refused": …}` at the end. Standard library only, and no import of the package: it starts in
+end means that the worker is gone, however it went. Writes JSON lines to STATUS_FD: `{"group": …}` once started, or
+`{"refused": …}`; `{"exit": …}` when the engine ends by itself; `{"gone": true}` when nothing of it is left. Standard library only, and no import of the package: it starts in
 milliseconds and has nothing that could fail.
 
 A parent-death signal alone is not enough: it reaches the API server, and leaves its engine core behind with all
@@ -24,8 +24,11 @@ from contextlib import suppress
 from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
-GRACE_S = 3.0
-"""Time between SIGTERM and SIGKILL: the engine unlinks its shared memory in it."""
+GRACE_S = 2.5
+"""Time between SIGTERM and SIGKILL."""
+TRACKER_S = 1.5
+"""Time for Python's resource tracker, which outlives the rest and unlinks the shared memory that they left."""
+TRACKER = "multiprocessing.resource_tracker"
 LAST_S = 10.0
 """Time for what was killed to be gone."""
 POLL_S = 0.05
@@ -49,24 +52,32 @@ class Family:
                     self.exit = os.waitstatus_to_exitcode(status)
         return False
 
-    def signal(self, number: int) -> None:
-        """Send `number` to the engine's group."""
+    def end(self) -> None:
+        """SIGTERM, after the grace SIGKILL: the resource tracker last, then whatever is left."""
         with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.engine, number)
+            os.killpg(self.engine, signal.SIGTERM)
+            os.killpg(self.engine, signal.SIGCONT)  # a stopped process ends in order too
+        _until(lambda: not self.alive(), GRACE_S)
+        _until(lambda: not self._killed(sparing=TRACKER), TRACKER_S)
+        _until(lambda: not self._killed(), LAST_S)
 
-    def end(self, grace_s: float) -> None:
-        """SIGTERM to the group, after the grace SIGKILL, to those too who left the group."""
-        if grace_s:
-            self.signal(signal.SIGTERM)
-        _until(lambda: not self.alive(), grace_s)
-        self.signal(signal.SIGKILL)
-        _until(self._killed, LAST_S)
+    def _killed(self, sparing: str | None = None) -> bool:
+        """Whether any of it lives, after SIGKILL to all whose command does not have the words `sparing` in it."""
+        for process in self._members():
+            with suppress(OSError):  # it may end while we look
+                if sparing is None or sparing not in (process / "cmdline").read_text():
+                    os.kill(int(process.name), signal.SIGKILL)
+        return self.alive()
 
-    def _killed(self) -> bool:
-        for orphan in _children():
-            with suppress(ProcessLookupError, PermissionError):
-                os.kill(orphan, signal.SIGKILL)
-        return not self.alive()
+    def _members(self) -> list[Path]:
+        """The living processes of the engine's group, and those who left it and were left to us, in /proc."""
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                _state, parent, group, *_ = (process / "stat").read_text().rpartition(")")[2].split()
+                if int(group) == self.engine or int(parent) == os.getpid():
+                    found.append(process)
+        return found
 
 
 def main(status: int, command: list[str]) -> int:
@@ -85,8 +96,10 @@ def main(status: int, command: list[str]) -> int:
     _tell(status, {"group": engine.pid})
     family = Family(engine.pid)
     _wait(family, woken)
-    family.end(GRACE_S if family.exit is None else 0.0)
-    _tell(status, {"exit": family.exit})
+    if family.exit is not None:
+        _tell(status, {"exit": family.exit})
+    family.end()
+    _tell(status, {"gone": True})
     return 0
 
 
@@ -108,17 +121,6 @@ def _until(done: Callable[[], bool], limit_s: float) -> None:
     deadline = time.monotonic() + limit_s
     while not done() and time.monotonic() < deadline:
         time.sleep(POLL_S)
-
-
-def _children() -> list[int]:
-    """Our children, adopted ones included."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # it may end while we look
-            parent = stat.read_text().rpartition(")")[2].split()[1]
-            if int(parent) == os.getpid():
-                found.append(int(stat.parent.name))
-    return found
 
 
 def _tell(status: int, message: dict[str, object]) -> None:

@@ -26,7 +26,9 @@ log = logging.getLogger("voxtral_serverless.engine.vllm")
 
 KEEPER = Path(__file__).with_name("_keeper.py")
 KILL_TIMEOUT_S = 20.0
-"""The keeper needs 3 s for an engine that does not end by itself, and moments otherwise."""
+"""The keeper needs up to 4 s for an engine that does not end by itself, and moments otherwise."""
+LAST_WORDS_S = 1.0
+"""Time for the end of the log to arrive."""
 LAST_LINES = 50
 LINES_A_MINUTE = 200
 """Lines of the engine's log that go into ours; the first ones of every minute."""
@@ -39,7 +41,11 @@ class EngineProcess:
     def __init__(self, group: int) -> None:
         self.group = group
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        """How it ended, in words, once it has: a death, or its end by the block."""
+        """How it ended, in words, as soon as it has; other processes of it may still be there."""
+        self.kept = False
+        """Whether the keeper has said that nothing of it is left."""
+        self.let_go = asyncio.Event()
+        """The keeper is gone."""
         self._lines: deque[str] = deque(maxlen=LAST_LINES)
 
     def last_lines(self) -> str:
@@ -68,19 +74,22 @@ class EngineProcess:
                 log.info("%s", line)
 
     async def read_status(self, reader: asyncio.StreamReader) -> None:
-        """Wait for the keeper's last word."""
-        reason = "its keeper was killed"
+        """Hear what the keeper tells, to its end."""
         async for line in _lines(reader):
             match json.loads(line):
                 case {"exit": int(status)}:
-                    reason = (
-                        f"it was ended by {_signal_name(-status)}" if status < 0 else f"it ended with status {status}"
-                    )
-        self.ended.set_result(reason)
+                    self.ended.set_result(_how_it_ended(status))
+                case {"gone": True}:
+                    self.kept = True
+        if not self.ended.done():
+            self.ended.set_result("its keeper was killed")
+        self.let_go.set()
 
 
-def _signal_name(number: int) -> str:
-    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+def _how_it_ended(status: int) -> str:
+    if status >= 0:
+        return f"it ended with status {status}"
+    return f"it was ended by {signal.Signals(-status).name if -status in set(signal.Signals) else -status}"
 
 
 async def _lines(reader: asyncio.StreamReader) -> AsyncIterator[str]:
@@ -102,6 +111,33 @@ async def engine_process(launch: Launch) -> AsyncIterator[EngineProcess]:
     Raises:
         EngineUnavailable: the command cannot be started.
     """
+    keeper, told = await _start(launch)
+    assert keeper.stdin is not None
+    assert keeper.stdout is not None
+    status, pipe = await _reader_of(told)
+    try:
+        first = json.loads(await status.readline() or b"{}")
+        if "group" not in first:
+            raise EngineUnavailable(f"the engine cannot be started: {first.get('refused', 'its keeper died')}.")
+        process = EngineProcess(first["group"])
+        readers = [asyncio.create_task(work) for work in (process.read_log(keeper.stdout), process.read_status(status))]
+        try:
+            yield process
+        finally:
+            keeper.stdin.close()
+            await _end(keeper, process)
+            await asyncio.wait(readers, timeout=LAST_WORDS_S)
+            for task in readers:
+                task.cancel()
+    finally:
+        keeper.stdin.close()
+        pipe.close()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(keeper.wait(), LAST_WORDS_S)
+
+
+async def _start(launch: Launch) -> tuple[asyncio.subprocess.Process, int]:
+    """The keeper, and the descriptor on which it tells how the engine is."""
     told, status = os.pipe()
     try:
         keeper = await asyncio.create_subprocess_exec(
@@ -114,29 +150,12 @@ async def engine_process(launch: Launch) -> AsyncIterator[EngineProcess]:
             pass_fds=(status,),
             start_new_session=True,
         )
+    except BaseException:
+        os.close(told)
+        raise
     finally:
         os.close(status)
-    try:
-        reader, pipe = await _reader_of(told)
-        first = json.loads(await reader.readline() or b"{}")
-        if "group" not in first:
-            raise EngineUnavailable(f"the engine cannot be started: {first.get('refused', 'its keeper died')}.")
-        process = EngineProcess(first["group"])
-        assert keeper.stdout is not None
-        readers = [
-            asyncio.create_task(process.read_log(keeper.stdout)),
-            asyncio.create_task(process.read_status(reader)),
-        ]
-        try:
-            yield process
-        finally:
-            await _end(keeper, process.group)
-            await asyncio.wait(readers, timeout=1.0)
-            for task in readers:
-                task.cancel()
-            pipe.close()
-    finally:
-        await _end(keeper, None)
+    return keeper, told
 
 
 async def _reader_of(descriptor: int) -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:
@@ -147,16 +166,16 @@ async def _reader_of(descriptor: int) -> tuple[asyncio.StreamReader, asyncio.Rea
     return reader, transport
 
 
-async def _end(keeper: asyncio.subprocess.Process, group: int | None) -> None:
-    """Let go of the keeper, which then ends the engine; where it does not, or was killed itself, do it here."""
-    assert keeper.stdin is not None
-    keeper.stdin.close()
+async def _end(keeper: asyncio.subprocess.Process, process: EngineProcess) -> None:
+    """Wait until the keeper, let go of, has ended the engine; where it does not, or was killed itself, do it here."""
     try:
-        await asyncio.wait_for(asyncio.shield(keeper.wait()), KILL_TIMEOUT_S)
+        # Not keeper.wait(): that waits for its output too, which the engine may hold open.
+        await asyncio.wait_for(process.let_go.wait(), KILL_TIMEOUT_S)
     except TimeoutError:
-        keeper.kill()
-        await asyncio.shield(keeper.wait())
+        log.warning("the keeper did not end the engine within %.0f s.", KILL_TIMEOUT_S)
     finally:
-        if group is not None and keeper.returncode != 0:
+        if not process.kept:
+            with suppress(ProcessLookupError):
+                keeper.kill()
             with suppress(ProcessLookupError, PermissionError):
-                os.killpg(group, signal.SIGKILL)
+                os.killpg(process.group, signal.SIGKILL)
