@@ -32,6 +32,7 @@ from voxtral_serverless.diarization.turns import Turn  # noqa: E402
 from voxtral_serverless.engine.client import Engine, EngineClient  # noqa: E402
 from voxtral_serverless.engine.external import ExternalServer, external_server  # noqa: E402
 from voxtral_serverless.engine.machine import free_port  # noqa: E402
+from voxtral_serverless.engine.requests import Requests  # noqa: E402
 from voxtral_serverless.settings import Settings  # noqa: E402
 from voxtral_serverless.transcription.plan import Clip, plan_by_turns  # noqa: E402
 from voxtral_serverless.transcription.voxtral import VoxtralTranscriber  # noqa: E402
@@ -81,7 +82,9 @@ async def taken_s(engine: Engine, max_requests: int, recording: Recording) -> fl
     """Wall time for every turn, with so many requests at once."""
     clips = clips_of(recording)
     began = time.perf_counter()
-    transcript = await VoxtralTranscriber(engine, max_requests).transcribe(recording, clips, "en", lambda *_: None)
+    transcript = await VoxtralTranscriber(Requests(engine, max_requests)).transcribe(
+        recording, clips, "en", lambda *_: None
+    )
     taken = time.perf_counter() - began
     assert len(clips) == TURNS
     assert None not in transcript.texts

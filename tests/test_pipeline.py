@@ -2,6 +2,7 @@ import asyncio
 import base64
 import dataclasses
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from voxtral_serverless.audio.fetch import LocalAudio, Source
 from voxtral_serverless.audio.recording import Recording, Span
 from voxtral_serverless.contract import JobResult, parse_job, parse_options
 from voxtral_serverless.diarization.turns import Diarization, SpeakerHints, Turn
-from voxtral_serverless.errors import AudioTooLong, StageFailed, VoxtralError
+from voxtral_serverless.errors import AudioTooLong, EngineUnavailable, StageFailed, VoxtralError
 from voxtral_serverless.pipeline import _labelled, process, source_of
 from voxtral_serverless.progress import NoEvents, Progress
 from voxtral_serverless.reporting import Report
@@ -218,6 +219,57 @@ async def test_lost_turn_is_null_with_a_warning(tmp_path: Path) -> None:
     assert [entry.text for entry in result.transcriptions] == ["one", None]
     assert "turns_lost" in codes(result)
     assert result.meta.quality["turns_without_text"] == 1
+
+
+class FrenchTranscriber:
+    """Hears nothing in the clips that it is given first, French in the others, and cuts every text."""
+
+    def __init__(self, *, everywhere: bool) -> None:
+        self.languages: list[str | None] = []
+        self._everywhere = everywhere
+
+    async def transcribe(
+        self, recording: Recording, clips: Sequence[Clip], language: str | None, heard: Callable[[int, str], None]
+    ) -> Transcript:
+        text = "Je vous appelle au sujet de ma dernière facture." if self._everywhere or self.languages else ""
+        self.languages.append(language)
+        for index in range(len(clips)):
+            heard(index, text)
+        return Transcript((text,) * len(clips), mishaps=Counter(text_cut=len(clips)))
+
+
+def french(transcriber: FrenchTranscriber) -> Services:
+    return dataclasses.replace(embedded(), transcriber=transcriber, only_language=None)
+
+
+async def test_language_of_the_longest_clips_is_given_for_the_rest(tmp_path: Path) -> None:
+    transcriber = FrenchTranscriber(everywhere=True)
+    result = await run(await first_turns(tmp_path, 26), french(transcriber), language=None)
+    assert transcriber.languages == [None, "fr"]
+    assert result.language == "fr"
+    cut = [warning.message for warning in result.meta.warnings if warning.code == "text_cut"]
+    assert [message.split()[0] for message in cut] == [str(len(result.transcriptions))]
+
+
+async def test_language_is_told_by_the_rest_where_the_longest_clips_do_not(tmp_path: Path) -> None:
+    transcriber = FrenchTranscriber(everywhere=False)
+    result = await run(await first_turns(tmp_path, 26), french(transcriber), language=None)
+    assert transcriber.languages == [None, None]
+    assert result.language == "fr"
+
+
+class DeadTranscriber:
+    async def transcribe(
+        self, recording: Recording, clips: Sequence[Clip], language: str | None, heard: Callable[[int, str], None]
+    ) -> Transcript:
+        raise EngineUnavailable("it died too often.")
+
+
+async def test_dead_engine_fails_the_job(tmp_path: Path) -> None:
+    """Nothing of it is passed off as an answer: another worker can do it."""
+    services = dataclasses.replace(embedded(), transcriber=DeadTranscriber())
+    with pytest.raises(EngineUnavailable, match="died too often"):
+        await run(await first_turns(tmp_path), services)
 
 
 async def test_events_tell_stages_percentages_and_utterances(tmp_path: Path) -> None:

@@ -227,7 +227,7 @@ def _process(options: JobOptions, where: Source, settings: Settings) -> JobResul
     try:
         return asyncio.run(until_done())
     except asyncio.CancelledError:
-        raise _Interrupted(received[0]) from None
+        raise _Interrupted(received[0] if received else signal.SIGTERM) from None
 
 
 def _rendered(result: JobResult, output_format: OutputFormat) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -26,6 +27,7 @@ from voxtral_serverless.reporting import in_thread
 from voxtral_serverless.services import Services
 from voxtral_serverless.transcription.language import identify
 from voxtral_serverless.transcription.plan import Clip, Utterance, pack_speech, plan_by_turns, utterance_of
+from voxtral_serverless.transcription.transcript import mishap_notices
 from voxtral_serverless.workspace import workspace
 
 log = logging.getLogger(__name__)
@@ -129,6 +131,7 @@ async def _transcribe(run: _Run, recording: Recording, turns: list[Turn], speech
     limit = run.services.settings.max_clip_s
     clips = plan_by_turns(turns, speech, recording.duration, max_clip_s=limit, quietest=recording.quietest)
     texts = _TurnTexts(turns, clips, speech)
+    mishaps: Counter[str] = Counter()
     spoken = [index for index, clip in enumerate(clips) if not clip.silent]
     run.language = _given_language(run, spoken)
     with run.meter.stage("transcription") as report:
@@ -145,15 +148,20 @@ async def _transcribe(run: _Run, recording: Recording, turns: list[Turn], speech
                 recording, [clips[index] for index in chosen], run.language, lambda at, text: heard(chosen[at], text)
             )
             done = await run.attempt("transcription", work, fatal=(EngineUnavailable,))
-            run.warn(*(done.notices if done else ()))
+            if done:
+                run.warn(*done.notices)
+                mishaps.update(done.mishaps)
 
         for index in set(range(len(clips))).difference(spoken):
             heard(index, "")
         first = spoken if run.language else _telling(clips, spoken)
         await write_down(first)
         if run.language is None:
-            run.language = await _identified(run, [texts.of_clip(index) or "" for index in first])
+            run.language = await asyncio.to_thread(identify, texts.of_clips(first))
             await write_down([index for index in spoken if index not in first])
+    run.warn(*mishap_notices(mishaps))
+    if run.language is None and any(texts.of_clips(spoken)):
+        run.language = await _identified(run, texts.of_clips(spoken))
     if texts.lost:
         run.warn(Notice("turns_lost", f"{texts.lost} clips could not be transcribed: their text is missing."))
     return [texts.utterance(turn) for turn in range(len(turns))]
@@ -188,9 +196,9 @@ class _TurnTexts:
         self.finished += 1
         return self.utterance(turn)
 
-    def of_clip(self, index: int) -> str | None:
-        """The text of a clip, None where there is none."""
-        return self._texts[index]
+    def of_clips(self, indices: Sequence[int]) -> list[str]:
+        """The texts of these clips; of a lost one, an empty one."""
+        return [self._texts[index] or "" for index in indices]
 
     @property
     def lost(self) -> int:
@@ -214,9 +222,9 @@ def _given_language(run: _Run, spoken: Sequence[int]) -> str | None:
 
 
 async def _identified(run: _Run, texts: Sequence[str]) -> str | None:
-    """The language of what was heard first, for the rest."""
+    """The language of all that was heard, where the first of it did not tell."""
     language = await asyncio.to_thread(identify, texts)
-    if language is None and any(texts):
+    if language is None:
         run.warn(Notice("language_unsure", "the language could not be told from the text; give it as `language`."))
     return language
 

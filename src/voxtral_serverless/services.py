@@ -133,12 +133,21 @@ def _wants_vllm(settings: Settings) -> bool:
 def served_services(settings: Settings, engine: Engine) -> Services:
     """The parts over a served Voxtral."""
     from voxtral_serverless.analysis.voxtral import VoxtralAnalyst
+    from voxtral_serverless.engine.requests import Requests
     from voxtral_serverless.transcription.voxtral import VoxtralTranscriber
 
     diarizer, name = _embedded_diarizer(settings)
     models = {"transcription": engine.client.model, "diarization": name, "analysis": engine.client.model}
-    transcriber = VoxtralTranscriber(engine, settings.max_requests)
-    return Services(settings, diarizer, transcriber, VoxtralAnalyst(engine), "vllm", models, ready=engine.ready)
+    requests = Requests(engine, settings.max_requests)
+    return Services(
+        settings,
+        diarizer,
+        VoxtralTranscriber(requests),
+        VoxtralAnalyst(requests),
+        "vllm",
+        models,
+        ready=engine.ready,
+    )
 
 
 def embedded_services(settings: Settings) -> Services:

@@ -65,7 +65,8 @@ class Settings(BaseSettings):
     """Longest time for the engine to start, from its process to the first answer; loading weights included."""
 
     engine_freeze_timeout_s: float = Field(120, gt=0, le=86_400)
-    """An engine that makes no token for so long, while requests wait for it, is restarted."""
+    """An engine that makes no token for so long, while requests wait for it, is restarted. A large model on a
+    processor may need more for one step."""
 
     diarization_python: str | None = None
     """The Python that has pyannote, where it is in an environment of its own."""

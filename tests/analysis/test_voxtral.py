@@ -3,17 +3,20 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.engine.test_external import watched
+from tests.engine.test_server import started
 from tests.fakes.vllm_server import Manners, Vllm, running_vllm
 from voxtral_serverless.analysis.judgement import Judgement
 from voxtral_serverless.analysis.prompts import SENTIMENT_QUESTION, SENTIMENT_SCHEMA, transcript_prompt
-from voxtral_serverless.analysis.voxtral import ATTEMPTS, VoxtralAnalyst
+from voxtral_serverless.analysis.voxtral import VoxtralAnalyst
 from voxtral_serverless.audio.recording import Span
 from voxtral_serverless.engine import external
+from voxtral_serverless.engine.requests import ATTEMPTS, Requests
 from voxtral_serverless.errors import EngineUnavailable, StageFailed
 from voxtral_serverless.transcription.plan import Utterance
 
@@ -34,7 +37,7 @@ async def analyst(manners: Manners) -> AsyncIterator[tuple[Vllm, VoxtralAnalyst]
     vllm = Vllm(manners)
     async with running_vllm(vllm), watched(vllm.url) as engine:
         engine._known = True  # a chat alone is asked for here
-        yield vllm, VoxtralAnalyst(engine)
+        yield vllm, VoxtralAnalyst(Requests(engine, 8))
 
 
 def verdict(**changes: Any) -> Manners:
@@ -151,4 +154,12 @@ async def test_engine_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     async with watched("http://127.0.0.1:9", freeze_s=0.2) as engine:
         engine._known = True
         with pytest.raises(EngineUnavailable):
-            await VoxtralAnalyst(engine).summarise(CALL, "fr")
+            await VoxtralAnalyst(Requests(engine, 8)).summarise(CALL, "fr")
+
+
+async def test_question_that_kills_the_engine_does_not_spend_its_restarts(tmp_path: Path) -> None:
+    async with started(tmp_path, Manners(dies_over=0)) as bench:
+        voxtral = VoxtralAnalyst(Requests(bench.server, 8))
+        with pytest.raises(StageFailed, match="dies over it"):
+            await voxtral.summarise(CALL, "fr")
+        assert bench.server.deaths == 2

@@ -6,13 +6,15 @@ from pathlib import Path
 import pytest
 
 from voxtral_serverless.engine.checkpoint import Weights
-from voxtral_serverless.engine.command import KNOWN, Launch, launch, place, refuse_too_large
+from voxtral_serverless.engine.command import KNOWN, Launch, launch, place, refuse_too_large, refuse_without_memory
 from voxtral_serverless.engine.machine import Gpu
 from voxtral_serverless.errors import EngineUnavailable, InvalidConfiguration
 
 MINI = replace(KNOWN["mistralai/Voxtral-Mini-3B-2507"], folder=Path("/models/mini"))
 SMALL = replace(KNOWN["mistralai/Voxtral-Small-24B-2507"], folder=Path("/models/small"))
 RTX_4090 = Gpu("NVIDIA GeForce RTX 4090", 24_564, 24_080)
+RTX_3060 = Gpu("NVIDIA GeForce RTX 3060", 12_288, 12_000)
+RTX_5090 = Gpu("NVIDIA GeForce RTX 5090", 32_607, 32_100)
 A100_40 = Gpu("NVIDIA A100-SXM4-40GB", 40_960, 40_500)
 A100_80 = Gpu("NVIDIA A100-SXM4-80GB", 81_920, 81_000)
 
@@ -71,21 +73,44 @@ def test_without_a_gpu_it_runs_on_the_processor() -> None:
 
 @pytest.mark.parametrize(
     ("weights", "gpus"),
-    [(SMALL, [RTX_4090]), (SMALL, [RTX_4090, RTX_4090]), (MINI, [Gpu("NVIDIA GeForce RTX 3060", 12_288, 12_000)])],
+    [(SMALL, [RTX_4090]), (SMALL, [RTX_4090, RTX_4090]), (MINI, [RTX_3060])],
 )
 def test_model_that_cannot_fit_is_refused(weights: Weights, gpus: list[Gpu]) -> None:
     with pytest.raises(EngineUnavailable):
         launched(weights, *gpus)
 
 
-def test_refusal_has_the_figures_and_comes_before_the_download() -> None:
-    with pytest.raises(EngineUnavailable) as refusal:
-        refuse_too_large("mistralai/Voxtral-Small-24B-2507", [RTX_4090], "")
-    message = refusal.value.message
-    assert "Voxtral-Small-24B-2507 needs about 53 GB of GPU memory" in message
-    assert "this machine has 24 GB: " in message
-    assert "mistralai/Voxtral-Mini-3B-2507" in message
-    assert "--quantization fp8" in message
+def refusal(weights: Weights, *gpus: Gpu) -> str:
+    with pytest.raises(EngineUnavailable) as refused:
+        place(weights, gpus, 16_384)
+    return refused.value.message
+
+
+def test_refusal_has_the_figures_and_what_would_help() -> None:
+    assert refusal(SMALL, RTX_4090) == (
+        "Voxtral-Small-24B-2507 needs about 53 GB of GPU memory, and 5 beside it for what else runs there; this machine "
+        "has 24 GB: take a larger GPU, or 2, 4 or 8 of them, or take the smaller model "
+        "(VOXTRAL_MODEL=mistralai/Voxtral-Mini-3B-2507)."
+    )
+    assert "needs about 29 GB of GPU memory on each of 2 GPUs" in refusal(SMALL, RTX_5090, RTX_5090)
+    assert "has 32 GB on each: " in refusal(SMALL, RTX_5090, RTX_5090)
+    assert "--quantization fp8" in refusal(SMALL, RTX_5090, RTX_5090)
+    assert "smaller model" not in refusal(MINI, RTX_3060)
+
+
+def test_refusal_comes_before_the_download() -> None:
+    with pytest.raises(EngineUnavailable, match="of GPU memory"):
+        refuse_too_large("mistralai/Voxtral-Small-24B-2507", [RTX_4090], 10**6, "")
+    with pytest.raises(EngineUnavailable, match=r"about 57 GB of memory .* and 31 are free"):
+        refuse_too_large("mistralai/Voxtral-Small-24B-2507", [], 32_000, "")
+    refuse_too_large("mistralai/Voxtral-Mini-3B-2507", [], 32_000, "")
+    refuse_too_large("somebody/else", [RTX_3060], 0, "")
+
+
+def test_model_in_the_memory_of_the_machine() -> None:
+    refuse_without_memory(MINI, 24_000)
+    with pytest.raises(EngineUnavailable, match="no GPU is seen"):
+        refuse_without_memory(MINI, 8_000)
 
 
 def test_card_that_others_use_is_not_overcommitted() -> None:
@@ -96,9 +121,23 @@ def test_card_that_others_use_is_not_overcommitted() -> None:
 
 
 def test_who_quantises_knows_what_fits() -> None:
-    refuse_too_large("mistralai/Voxtral-Small-24B-2507", [A100_40], "--quantization fp8")
+    refuse_too_large("mistralai/Voxtral-Small-24B-2507", [A100_40], 0, "--quantization fp8")
     command = launched(SMALL, A100_40, extra="--quantization=fp8")
     assert command.arguments[-1] == "--quantization=fp8"
+
+
+@pytest.mark.parametrize("extra", ["", "--max-model-len 32768", "--max_model_len=32768", "--quantization fp8"])
+def test_a_flag_of_their_own_does_not_change_over_how_many_gpus_it_lies(extra: str) -> None:
+    assert flags(launched(SMALL, A100_40, A100_40, extra=extra))["--tensor-parallel-size"] == "2"
+
+
+def test_model_that_is_larger_than_we_reckon_lies_over_all() -> None:
+    assert flags(launched(SMALL, *[RTX_3060] * 4, extra="--quantization fp8"))["--tensor-parallel-size"] == "4"
+
+
+def test_card_without_room_is_refused_whatever_is_given() -> None:
+    with pytest.raises(EngineUnavailable):
+        launched(MINI, Gpu("an old card", 6_144, 6_000), extra="--quantization fp8")
 
 
 def test_extra_arguments_come_last_and_win() -> None:
@@ -109,7 +148,16 @@ def test_extra_arguments_come_last_and_win() -> None:
 
 @pytest.mark.parametrize(
     "extra",
-    ["--disable-log-stats", "--disable_log_stats", "--host 0.0.0.0", "--port=9", "--api-key x", "--x 'open"],
+    [
+        "--disable-log-stats",
+        "--disable_log_stats",
+        "--disable-log-stat",
+        "--hos 0.0.0.0",
+        "--host 0.0.0.0",
+        "--port=9",
+        "--api-key x",
+        "--x 'open",
+    ],
 )
 def test_extra_arguments_that_would_blind_or_expose_us(extra: str) -> None:
     with pytest.raises(InvalidConfiguration, match="VLLM_EXTRA_ARGS"):
@@ -124,7 +172,7 @@ def test_environment_is_an_allow_list() -> None:
     }  # fmt: skip
     environment = launched(MINI, inherited=ours).environment
     assert {name: environment[name] for name in ours if name in environment} == {
-        "PATH": "/bin",
+        "PATH": "/opt:/bin",  # with what lies beside vllm: it compiles with ninja
         "CUDA_VISIBLE_DEVICES": "1",
         "VLLM_CACHE_ROOT": "/cache",
         "VLLM_API_KEY": "k3y",

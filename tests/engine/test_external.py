@@ -146,6 +146,14 @@ async def test_busy_server_is_not_frozen() -> None:
     assert vllm.aborted == 0
 
 
+async def test_busy_server_that_says_nothing_of_its_steps_is_not_frozen() -> None:
+    vllm = Vllm(Manners(metrics="many", latency_s=0.3, batch=1))
+    async with running_vllm(vllm), watched(vllm.url, freeze_s=1.0) as server:
+        texts = await asyncio.gather(*(transcribe(server) for _ in range(6)))
+    assert len(texts) == 6
+    assert vllm.aborted == 0
+
+
 async def test_recovered_waits_until_it_answers_again(nobody: str) -> None:
     async with watched(nobody) as server:
         waiting = asyncio.create_task(server.recovered())

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from voxtral_serverless.engine.machine import Gpu, find_vllm, free_port, parse_gpus, seen_gpus
+from voxtral_serverless.engine.machine import Gpu, available_memory_mib, find_vllm, free_port, parse_gpus, seen_gpus
 from voxtral_serverless.errors import EngineUnavailable
 
 TABLE = """\
@@ -60,6 +60,11 @@ def test_vllm_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_vllm(None) == str(tmp_path / "vllm")
     assert find_vllm(str(beside / "vllm")) == str(beside / "vllm")
     assert find_vllm(str(tmp_path / "nothing")) is None
+
+
+def test_available_memory_is_some_of_the_machines() -> None:
+    total = int(Path("/proc/meminfo").read_text().split()[1]) // 1024
+    assert 0 < available_memory_mib() <= total
 
 
 def test_taken_port_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:

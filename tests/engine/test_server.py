@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from voxtral_serverless.engine import server as supervisor
 from voxtral_serverless.engine.client import EngineClient, EngineLost, as_wav
 from voxtral_serverless.engine.command import Launch
 from voxtral_serverless.engine.machine import free_port
+from voxtral_serverless.engine.process import engine_process
 from voxtral_serverless.engine.server import State, VllmServer, vllm_server
 from voxtral_serverless.errors import EngineUnavailable
 
@@ -60,7 +62,7 @@ async def started(folder: Path, manners: Manners | None = None, *, freeze_s: flo
         arguments = (str(command), "serve", "model", "--port", str(port), "--served-model-name", "voxtral")
         return Launch(arguments, {"PATH": os.environ["PATH"], "VLLM_API_KEY": "k3y"})
 
-    client = EngineClient("", "voxtral", "k3y")
+    client = EngineClient("", "voxtral", "k3y", ours=True)
     server = VllmServer(on_port, client, port=free_port(18_000), start_timeout_s=30, freeze_timeout_s=freeze_s)
     async with vllm_server(server):
         yield Bench(server, folder)
@@ -121,6 +123,45 @@ async def test_frozen_engine_is_restarted(tmp_path: Path, manners: Manners) -> N
         await bench.server.recovered()
         assert bench.server.deaths == 1
         assert not alive(group)
+
+
+async def test_engine_that_is_there_and_answers_nobody_is_restarted(tmp_path: Path) -> None:
+    async with started(tmp_path, freeze_s=1.0) as bench:
+        await bench.server.ready()
+        group = bench.group
+        deaf = bench.server.client.url = "http://127.0.0.1:9"  # as if it had closed its port
+        with pytest.raises(EngineLost):
+            await bench.transcribe()
+        await bench.server.recovered()
+        assert bench.server.client.url != deaf
+        assert bench.server.deaths == 1
+        assert not alive(group)
+
+
+@pytest.mark.parametrize("turns", range(1, 12))
+async def test_start_that_is_cancelled_leaves_nothing(turns: int) -> None:
+    """At any moment, even where the event loop comes too late to stop the keeper from starting the engine."""
+    sleeper = f"import time; time.sleep(600)  # {turns}-{os.getpid()}"
+
+    async def start() -> None:
+        async with engine_process(Launch((sys.executable, "-c", sleeper), dict(os.environ))):
+            await asyncio.sleep(600)
+
+    task = asyncio.create_task(start())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+        time.sleep(0.02)  # noqa: ASYNC251 — the event loop is late
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 20)
+    assert await eventually(lambda: not any(sleeper in _command(path) for path in Path("/proc").glob("[0-9]*")), 10)
+
+
+def _command(process: Path) -> str:
+    try:
+        return (process / "cmdline").read_text()
+    except OSError:
+        return ""
 
 
 async def test_idle_engine_is_not_frozen(tmp_path: Path) -> None:
@@ -283,7 +324,7 @@ def test_watchdog() -> None:
     from voxtral_serverless.engine.watchdog import Watchdog
 
     dog = Watchdog(10)
-    looks: list[tuple[float, int, float | None, bool]] = [
+    looks: list[tuple[float, int, float, bool]] = [
         (0, 0, 5, False),
         (100, 0, 5, False),  # idle for long
         (101, 1, 5, False),  # a request comes
@@ -292,9 +333,8 @@ def test_watchdog() -> None:
         (120, 3, 6, False),
         (123, 3, 6, True),
         (124, 0, 6, False),  # nobody waits any more
-        (125, 1, None, False),  # it does not even answer
-        (136, 1, None, True),
-        (137, 1, 6, True),
+        (125, 1, 6, False),
+        (136, 1, 6, True),
         (138, 1, 7, False),
     ]
     assert [dog.frozen(now, waiting, steps) for now, waiting, steps, _ in looks] == [frozen for *_, frozen in looks]

@@ -15,12 +15,12 @@ from tests.engine.test_server import Bench, started
 from tests.fakes.vllm_server import Manners, Vllm, running_vllm, set_manners
 from tests.test_child import eventually
 from voxtral_serverless.audio.recording import Recording, Span
-from voxtral_serverless.engine import external
+from voxtral_serverless.engine import external, requests
 from voxtral_serverless.engine import server as supervisor
+from voxtral_serverless.engine.requests import Requests
 from voxtral_serverless.errors import EngineUnavailable, LanguageNotSupported
-from voxtral_serverless.transcription import voxtral
 from voxtral_serverless.transcription.plan import Clip
-from voxtral_serverless.transcription.transcript import Transcript
+from voxtral_serverless.transcription.transcript import Transcript, mishap_notices
 from voxtral_serverless.transcription.voxtral import VoxtralTranscriber
 
 SECONDS = 120
@@ -39,7 +39,7 @@ def recording(tmp_path: Path) -> Recording:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short pauses."""
-    monkeypatch.setattr(voxtral, "BACK_OFF_S", 0.01)
+    monkeypatch.setattr(requests, "BACK_OFF_S", 0.01)
     monkeypatch.setattr(external, "WATCH_S", 0.05)
     monkeypatch.setattr(supervisor, "BACK_OFF_S", (0.1, 0.1, 0.1))
 
@@ -77,7 +77,7 @@ async def served(manners: Manners | None = None, limit: int = 8) -> AsyncIterato
         await engine.ready()
         vllm.requests.clear()
         vllm.manners = manners or Manners()
-        yield vllm, VoxtralTranscriber(engine, limit)
+        yield vllm, VoxtralTranscriber(Requests(engine, limit))
 
 
 async def test_each_request_has_the_samples_of_its_clip(recording: Recording) -> None:
@@ -108,7 +108,7 @@ async def test_texts_are_in_the_order_of_the_clips_and_heard_once_as_they_come(r
 
     job, vllm = Job(recording), Slower()
     async with running_vllm(vllm), watched(vllm.url) as engine:
-        transcript = await job.run(VoxtralTranscriber(engine, 8), clips_of(1, 2, 3))
+        transcript = await job.run(VoxtralTranscriber(Requests(engine, 8)), clips_of(1, 2, 3))
     assert transcript.texts == said(1, 2, 3)
     assert job.heard == [(2, "3.00 s in fr"), (1, "2.00 s in fr"), (0, "1.00 s in fr")]
 
@@ -155,7 +155,7 @@ async def test_a_clip_that_is_lost_too_often_is_left_out(recording: Recording, m
     async with served(manners) as (vllm, transcriber):
         assert await job.run(transcriber, clips_of(1, 2, 3)) == Transcript(("1.00 s in fr", None, "3.00 s in fr"))
     assert sorted(index for index, _ in job.heard) == [0, 2]
-    assert [request["seconds"] for request in vllm.requests].count("2.0000") == voxtral.ATTEMPTS == 3
+    assert [request["seconds"] for request in vllm.requests].count("2.0000") == requests.ATTEMPTS == 3
     assert len(vllm.requests) == 5
 
 
@@ -187,8 +187,9 @@ async def test_a_text_that_loops_twice_is_cut(recording: Recording) -> None:
     async with served(Manners(loops=2, loops_always=True)) as (vllm, transcriber):
         transcript = await Job(recording).run(transcriber, clips_of(1, 2, 2))
     assert transcript.texts == ("1.00 s in fr", "and so on", "and so on")
-    assert [notice.code for notice in transcript.notices] == ["text_cut"]
-    assert "2 texts" in transcript.notices[0].message
+    assert list(transcript.mishaps) == ["text_cut"]
+    assert [notice.code for notice in mishap_notices(transcript.mishaps)] == ["text_cut"]
+    assert "2 texts" in next(mishap_notices(transcript.mishaps)).message
     assert len(vllm.requests) == 5
 
 
@@ -196,7 +197,7 @@ async def test_a_loop_whose_second_try_is_refused_is_cut_all_the_same(recording:
     async with served(Manners(loops=2, refuses_penalty=True)) as (_, transcriber):
         transcript = await Job(recording).run(transcriber, clips_of(2))
     assert transcript.texts == ("and so on",)
-    assert [notice.code for notice in transcript.notices] == ["text_cut"]
+    assert list(transcript.mishaps) == ["text_cut"]
 
 
 async def test_a_text_longer_than_anybody_can_say_is_cut(recording: Recording) -> None:
@@ -204,7 +205,7 @@ async def test_a_text_longer_than_anybody_can_say_is_cut(recording: Recording) -
     async with served(Manners(says=sentence + "There is more of it.")) as (_, transcriber):
         transcript = await Job(recording).run(transcriber, clips_of(1))
     assert transcript.texts == (sentence.strip()[:50],)
-    assert [notice.code for notice in transcript.notices] == ["text_cut"]
+    assert list(transcript.mishaps) == ["text_cut"]
 
 
 @pytest.mark.parametrize(("speech_s", "kept"), [(0.0, False), (0.05, False), (0.5, True)])
@@ -213,7 +214,7 @@ async def test_a_text_for_next_to_no_speech_is_dropped(recording: Recording, spe
     async with served(Manners(says=" Sous-titres réalisés. ")) as (_, transcriber):
         transcript = await job.run(transcriber, [Clip(0, span, span, None, speech_s)])
     assert transcript.texts == ("Sous-titres réalisés." if kept else "",)
-    assert [notice.code for notice in transcript.notices] == ([] if kept else ["text_dropped"])
+    assert list(transcript.mishaps) == ([] if kept else ["text_dropped"])
     assert job.heard == [(0, transcript.texts[0])]
 
 
@@ -228,7 +229,7 @@ async def test_cancelled_jobs_leave_no_request(recording: Recording) -> None:
                 await job
         assert all(job.cancelled() for job in jobs)
         assert await eventually(lambda: vllm.aborted == 5)
-        assert transcriber._engine.client.in_flight == 0
+        assert transcriber._requests._engine.client.in_flight == 0
         vllm.manners.frozen = False
         assert (await Job(recording).run(transcriber, clips_of(1))).texts == said(1)  # no place is lost
         assert len(vllm.requests) == 6
@@ -241,7 +242,7 @@ async def test_server_that_goes_away_for_good(recording: Recording) -> None:
             engine.client.url = vllm.url
             await engine.ready()
         with pytest.raises(EngineUnavailable):
-            await Job(recording).run(VoxtralTranscriber(engine, 4), clips_of(1, 2, 3))
+            await Job(recording).run(VoxtralTranscriber(Requests(engine, 4)), clips_of(1, 2, 3))
 
 
 async def test_server_that_comes_back(recording: Recording) -> None:
@@ -250,7 +251,7 @@ async def test_server_that_comes_back(recording: Recording) -> None:
         async with running_vllm(vllm):
             engine.client.url = vllm.url
             await engine.ready()
-        job = asyncio.create_task(Job(recording).run(VoxtralTranscriber(engine, 4), clips_of(1, 2, 3)))
+        job = asyncio.create_task(Job(recording).run(VoxtralTranscriber(Requests(engine, 4)), clips_of(1, 2, 3)))
         await asyncio.sleep(0.2)
         async with running_vllm(vllm):
             assert await job == Transcript(said(1, 2, 3))
@@ -260,7 +261,7 @@ async def test_server_that_froze_is_asked_anew(recording: Recording) -> None:
     vllm = Vllm(Manners(frozen=True))
     async with running_vllm(vllm), watched(vllm.url, freeze_s=0.4) as engine:
         engine._known = True
-        job = asyncio.create_task(Job(recording).run(VoxtralTranscriber(engine, 4), clips_of(1, 2, 3)))
+        job = asyncio.create_task(Job(recording).run(VoxtralTranscriber(Requests(engine, 4)), clips_of(1, 2, 3)))
         assert await eventually(lambda: vllm.aborted == 3)
         vllm.manners.frozen = False
         assert await job == Transcript(said(1, 2, 3))
@@ -280,7 +281,7 @@ LENGTHS = [1 + index / 32 for index in range(14)]
 async def test_jobs_outlive_a_death_of_the_engine(recording: Recording, tmp_path: Path) -> None:
     async with started(tmp_path, Manners(latency_s=0.2)) as bench:
         await bench.server.ready()
-        transcriber = VoxtralTranscriber(bench.server, 6)
+        transcriber = VoxtralTranscriber(Requests(bench.server, 6))
         jobs = [Job(recording), Job(recording, "de")]
         work = asyncio.gather(*(job.run(transcriber, clips_of(*LENGTHS)) for job in jobs))
         await killed(bench, 6)
@@ -293,14 +294,14 @@ async def test_a_clip_that_kills_the_engine_is_found_and_left_out(recording: Rec
     lengths = [*LENGTHS[:4], 3.0, *LENGTHS[4:]]
     async with started(tmp_path, Manners(latency_s=0.05, dies_over=3)) as bench:
         await bench.server.ready()
-        transcriber = VoxtralTranscriber(bench.server, 6)
+        transcriber = VoxtralTranscriber(Requests(bench.server, 6))
         other = Job(recording, "de")
         transcript, others = await asyncio.gather(
             Job(recording).run(transcriber, clips_of(*lengths)), other.run(transcriber, clips_of(*LENGTHS))
         )
         assert bench.server.deaths == 2
     assert transcript.texts == tuple(None if text == "3.00 s in fr" else text for text in said(*lengths))
-    assert [notice.code for notice in transcript.notices] == ["clip_kills_engine"]
+    assert list(transcript.mishaps) == ["clip_kills_engine"]
     assert others == Transcript(said(*LENGTHS, language="de"))
 
 
@@ -308,7 +309,9 @@ async def test_engine_that_does_not_come_back(recording: Recording, tmp_path: Pa
     async with started(tmp_path, Manners(latency_s=5)) as bench:
         await bench.server.ready()
         set_manners(tmp_path, Manners(start="exit"))
-        work = asyncio.create_task(Job(recording).run(VoxtralTranscriber(bench.server, 4), clips_of(*LENGTHS)))
+        work = asyncio.create_task(
+            Job(recording).run(VoxtralTranscriber(Requests(bench.server, 4)), clips_of(*LENGTHS))
+        )
         await killed(bench, 4)
         with pytest.raises(EngineUnavailable, match="died 4 times"):
             await work

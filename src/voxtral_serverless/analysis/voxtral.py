@@ -6,7 +6,6 @@ with a warning.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,16 +20,14 @@ from voxtral_serverless.analysis.prompts import (
     transcript_prompt,
 )
 from voxtral_serverless.contract import Emotion, Satisfaction, SentimentLabel
-from voxtral_serverless.engine.client import Answer, Engine, EngineLost, RequestRefused
+from voxtral_serverless.engine.client import Answer, RequestRefused
+from voxtral_serverless.engine.requests import Requests
 from voxtral_serverless.errors import StageFailed
 from voxtral_serverless.transcription.plan import Utterance
 
 SUMMARY_TOKENS, SENTIMENT_TOKENS = 600, 200
 SUMMARY_TEMPERATURE = 0.2
 """As Voxtral's model card has it for chat."""
-ATTEMPTS = 3
-"""A question is asked so often, where the engine is lost over it."""
-BACK_OFF_S = 0.5
 
 
 class _Verdict(BaseModel):
@@ -45,10 +42,10 @@ class _Verdict(BaseModel):
 
 
 class VoxtralAnalyst:
-    """Reads conversations with the Voxtral that `engine` serves."""
+    """Reads conversations with the Voxtral behind `requests`."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, requests: Requests) -> None:
+        self._requests = requests
 
     async def summarise(self, utterances: Sequence[Utterance], language: str) -> str:
         """A summary in `language`, its word in front.
@@ -83,15 +80,9 @@ class VoxtralAnalyst:
     async def _ask(
         self, prompt: str, *, max_tokens: int, temperature: float, schema: Mapping[str, Any] | None = None
     ) -> Answer:
-        for attempt in range(ATTEMPTS):
-            await asyncio.sleep(BACK_OFF_S * attempt)
-            await self._engine.ready()
-            try:
-                return await self._engine.client.chat(
-                    prompt, max_tokens=max_tokens, temperature=temperature, schema=schema
-                )
-            except EngineLost:
-                await self._engine.recovered()
-            except RequestRefused as error:
-                raise StageFailed("the engine refuses the question: the transcript may be too long for it.") from error
-        raise StageFailed(f"the engine failed over the question {ATTEMPTS} times.")
+        try:
+            return await self._requests.answer(
+                lambda client: client.chat(prompt, max_tokens=max_tokens, temperature=temperature, schema=schema)
+            )
+        except RequestRefused as error:
+            raise StageFailed("the engine refuses the question: the transcript may be too long for it.") from error

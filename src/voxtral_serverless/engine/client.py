@@ -23,7 +23,7 @@ from voxtral_serverless.audio.recording import SAMPLE_BYTES, SAMPLE_RATE
 from voxtral_serverless.errors import EngineUnavailable
 
 CONNECT_TIMEOUT_S = 10.0
-REQUEST_TIMEOUT_S = 900.0
+REQUEST_TIMEOUT_S = 3600.0
 """Longest time for one request, its wait inside vLLM included. A frozen engine is found long before."""
 PROGRESS_METRIC = "vllm:iteration_tokens_total_count"
 """Advances with every step of the engine; `/health` stays 200 where it is frozen."""
@@ -76,13 +76,18 @@ class Engine(Protocol):
 class EngineClient:
     """Asks the server at `url` (without `/v1`) for `model`; both may change with a restart.
 
+    Where the server is `ours`, one that refuses our key or does not know our model is a stranger on its port, and the
+    request is lost; where it is not, that is final.
+
     Attributes:
         in_flight: Requests for text that wait for an answer.
+        received: Pieces of text that have come so far.
     """
 
-    def __init__(self, url: str, model: str, key: str | None) -> None:
-        self.url, self.model = url, model
+    def __init__(self, url: str, model: str, key: str | None, *, ours: bool = False) -> None:
+        self.url, self.model, self.ours = url, model, ours
         self.in_flight = 0
+        self.received = 0
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._session: aiohttp.ClientSession | None = None
 
@@ -113,7 +118,7 @@ class EngineClient:
         async with self._asking("/v1/audio/transcriptions", data=form) as response:
             if response.content_type == "application/json":  # a server that does not stream
                 return Answer(str((await response.json())["text"]), None)
-            return await _streamed(response)
+            return await self._streamed(response)
 
     async def chat(
         self, prompt: str, *, max_tokens: int, temperature: float, schema: Mapping[str, Any] | None = None
@@ -142,9 +147,10 @@ class EngineClient:
         Raises:
             EngineLost, EngineUnavailable: as of `_asking`.
         """
-        request = self._opened().get(f"{self.url}/v1/models", headers=self._headers)
+        timeout = aiohttp.ClientTimeout(CONNECT_TIMEOUT_S)
+        request = self._opened().get(f"{self.url}/v1/models", headers=self._headers, timeout=timeout)
         async with _translated(), request as response:
-            await _check(response)
+            await self._check(response)
             return [str(model["id"]) for model in (await response.json())["data"]]
 
     async def health(self, timeout_s: float = CONNECT_TIMEOUT_S) -> int | None:
@@ -192,10 +198,45 @@ class EngineClient:
         try:
             request = self._opened().post(self.url + path, headers=self._headers, **body)
             async with _translated(), request as response:
-                await _check(response)
+                await self._check(response)
                 yield response
+                self.received += 1
         finally:
             self.in_flight -= 1
+
+    async def _check(self, response: aiohttp.ClientResponse) -> None:
+        """Raise what the status of the response means."""
+        status = response.status
+        if status < 400:
+            return
+        said = f"HTTP {status}: {(await response.text(errors='replace'))[:300]}"
+        if status in (408, 425, 429) or status >= 500 or (self.ours and status in (401, 403, 404)):
+            raise EngineLost(said)
+        if status in (401, 403):
+            raise EngineUnavailable("the vLLM server refuses the key: set VLLM_API_KEY to its key.")
+        if status == 404:
+            raise EngineUnavailable("the vLLM server does not have the model or the route: does it serve Voxtral?")
+        raise RequestRefused(said)
+
+    async def _streamed(self, response: aiohttp.ClientResponse) -> Answer:
+        """The text of a stream of server-sent events, which has to come to its end to count."""
+        text, finish_reason = "", None
+        async for line in response.content:
+            field, _, data = line.decode().strip().partition(":")
+            if field != "data":
+                continue
+            self.received += 1
+            if data.strip() == "[DONE]":
+                if finish_reason is None:
+                    break
+                return Answer(text, finish_reason)
+            event = json.loads(data)
+            if "error" in event:
+                raise EngineLost(f"in the stream: {event['error']}"[:300])
+            for choice in event["choices"]:
+                text += choice["delta"].get("content") or ""
+                finish_reason = choice.get("finish_reason") or finish_reason
+        raise EngineLost("the answer ended before its end.")
 
 
 @asynccontextmanager
@@ -205,40 +246,12 @@ async def _translated() -> AsyncIterator[None]:
         yield
     except (aiohttp.ClientError, HttpProcessingError, TimeoutError, *OF_AN_ANSWER) as error:
         raise EngineLost(f"{type(error).__name__}: {error}") from error
-
-
-async def _check(response: aiohttp.ClientResponse) -> None:
-    status = response.status
-    if status < 400:
-        return
-    said = (await response.text(errors="replace"))[:300]
-    if status in (401, 403):
-        raise EngineUnavailable("the vLLM server refuses the key: set VLLM_API_KEY to its key.")
-    if status == 404:
-        raise EngineUnavailable("the vLLM server does not have the model or the route: does it serve Voxtral?")
-    if status in (408, 425, 429) or status >= 500:
-        raise EngineLost(f"HTTP {status}: {said}")
-    raise RequestRefused(f"HTTP {status}: {said}")
-
-
-async def _streamed(response: aiohttp.ClientResponse) -> Answer:
-    """The text of a stream of server-sent events, which has to come to its end to count."""
-    text, finish_reason = "", None
-    async for line in response.content:
-        field, _, data = line.decode().strip().partition(":")
-        if field != "data":
-            continue
-        if data.strip() == "[DONE]":
-            if finish_reason is None:
-                break
-            return Answer(text, finish_reason)
-        event = json.loads(data)
-        if "error" in event:
-            raise EngineLost(f"in the stream: {event['error']}"[:300])
-        for choice in event["choices"]:
-            text += choice["delta"].get("content") or ""
-            finish_reason = choice.get("finish_reason") or finish_reason
-    raise EngineLost("the answer ended before its end.")
+    except asyncio.CancelledError as error:
+        # A session that is closed while a name is looked up cancels the look-up, not us.
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise EngineLost("the connection was given up.") from error
 
 
 def as_wav(samples: bytes) -> bytes:

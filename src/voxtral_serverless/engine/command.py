@@ -8,9 +8,11 @@ on a GPU (docs/engine.md).
 from __future__ import annotations
 
 import json
+import math
+import os
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from voxtral_serverless.engine.checkpoint import Weights
@@ -24,8 +26,24 @@ MAX_NUM_SEQS = {"gpu": 32, "cpu": 4}
 MAX_NUM_BATCHED_TOKENS = 4096
 MAX_SOCKET_FOLDER = 60
 """Characters of a folder for sockets."""
-PLACING = ("--quantization", "-q", "--tensor-parallel-size", "-tp", "--max-model-len", "--gpu-memory-utilization")
+PLACING = (
+    "--quantization", "-q", "--tensor-parallel-size", "-tp", "--pipeline-parallel-size", "-pp", "--max-model-len",
+    "--gpu-memory-utilization", "--kv-cache-memory-bytes", "--cpu-offload-gb",
+)  # fmt: skip
 """Who gives one of these knows what fits."""
+REFUSED = {
+    "--disable-log-stats": "the watchdog needs its counter",
+    "--host": "the engine stays on loopback",
+    "--port": "set VLLM_PORT",
+    "--uds": "the engine is spoken to on VLLM_PORT",
+    "--served-model-name": "the worker asks for the model by its own name",
+    "--api-key": "the worker makes a key of its own",
+}
+"""Flags that would blind or expose us, in full or shortened, as vLLM's parser takes them too."""
+FP8_WEIGHTS = 0.6
+"""What `--quantization fp8` leaves of the weights: the audio encoder stays as it is."""
+LEAST_SHARE = 0.2
+"""Of a GPU: with less there is no room for any Voxtral, however small its weights are made."""
 GIB_MIB = 1024
 MOST_OF_A_GPU = 0.92
 """vLLM's own default share."""
@@ -62,6 +80,7 @@ KNOWN = {
     ),
 }  # fmt: skip
 """What is known of Mistral's two before they are downloaded, rounded for Mini."""
+MINI = KNOWN["mistralai/Voxtral-Mini-3B-2507"]
 
 
 @dataclass(frozen=True)
@@ -103,23 +122,28 @@ def launch(
     shape = place(weights, gpus, length, check=not _placed_by_hand(added)) if gpus else None
     return Launch(
         (executable, "serve", str(weights.folder), *_flags(weights, length, shape, port), *added),
-        _environment(inherited, key) | ({} if gpus else _cpu_environment(inherited, weights, length)),
+        _environment(inherited, key, Path(executable).parent)
+        | ({} if gpus else _cpu_environment(inherited, weights, length)),
     )
 
 
-def refuse_too_large(model: str, gpus: Sequence[Gpu], extra: str) -> None:
+def refuse_too_large(model: str, gpus: Sequence[Gpu], available_mib: int, extra: str) -> None:
     """Refuse one of Mistral's models that cannot fit, before it is downloaded.
 
     Raises:
-        EngineUnavailable: it does not fit.
+        EngineUnavailable: it does not fit on the GPUs, or, without any, in the memory that is available.
         InvalidConfiguration: `extra` cannot be used.
     """
-    if gpus and model in KNOWN and not _placed_by_hand(extra_arguments(extra)):
+    if model not in KNOWN or _placed_by_hand(extra_arguments(extra)):
+        return
+    if gpus:
         place(KNOWN[model], gpus, MAX_MODEL_LEN)
+    else:
+        refuse_without_memory(KNOWN[model], available_mib)
 
 
 def _placed_by_hand(added: Sequence[str]) -> bool:
-    return any(flag.partition("=")[0] in PLACING for flag in added)
+    return not set(PLACING).isdisjoint(_names(added))
 
 
 def extra_arguments(extra: str) -> tuple[str, ...]:
@@ -132,19 +156,16 @@ def extra_arguments(extra: str) -> tuple[str, ...]:
         arguments = tuple(shlex.split(extra))
     except ValueError as error:
         raise InvalidConfiguration(f"VLLM_EXTRA_ARGS: {error}.") from error
-    refused = {
-        "--disable-log-stats": "the watchdog needs its counter",
-        "--host": "the engine stays on loopback",
-        "--port": "set VLLM_PORT",
-        "--uds": "the engine is spoken to on VLLM_PORT",
-        "--served-model-name": "the worker asks for the model by its own name",
-        "--api-key": "the worker makes a key of its own",
-    }
-    for argument in arguments:
-        reason = refused.get(argument.partition("=")[0].replace("_", "-"))
+    for flag in _names(arguments):
+        reason = next((why for refused, why in REFUSED.items() if len(flag) > 2 and refused.startswith(flag)), None)
         if reason:
-            raise InvalidConfiguration(f"VLLM_EXTRA_ARGS: {argument.partition('=')[0]} may not be given: {reason}.")
+            raise InvalidConfiguration(f"VLLM_EXTRA_ARGS: {flag} may not be given: {reason}.")
     return arguments
+
+
+def _names(arguments: Sequence[str]) -> list[str]:
+    """The flags among the arguments, as vLLM's parser reads them."""
+    return [argument.partition("=")[0].replace("_", "-") for argument in arguments if argument.startswith("-")]
 
 
 def _flags(weights: Weights, length: int, shape: Shape | None, port: int) -> list[str]:
@@ -173,8 +194,10 @@ def _flags(weights: Weights, length: int, shape: Shape | None, port: int) -> lis
     return [part for flag in flags.items() for part in flag] + switches + ([] if shape else ["--enforce-eager"])
 
 
-def _environment(inherited: Mapping[str, str], key: str) -> dict[str, str]:
+def _environment(inherited: Mapping[str, str], key: str, programs: Path) -> dict[str, str]:
     return {name: inherited[name] for name in INHERITED if name in inherited} | {
+        # What is compiled at the start is compiled with ninja, which lies beside vllm.
+        "PATH": os.pathsep.join(filter(None, (str(programs), inherited.get("PATH")))),
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
         "VLLM_NO_USAGE_STATS": "1",
@@ -196,25 +219,41 @@ def _short_folder(inherited: Mapping[str, str]) -> str:
 
 
 def _cpu_environment(inherited: Mapping[str, str], weights: Weights, length: int) -> dict[str, str]:
-    """A cache for four full requests, in whole GiB; the cores are the operating system's to give."""
-    cache_gib = -(-4 * length * weights.kv_bytes_per_token // 2**30)
-    chosen = {"VLLM_CPU_KVCACHE_SPACE": str(cache_gib), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+    """The cores are the operating system's to give."""
+    chosen = {"VLLM_CPU_KVCACHE_SPACE": str(_cpu_cache_gib(weights, length)), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
     return {name: value for name, value in chosen.items() if name not in inherited}
 
 
+def _cpu_cache_gib(weights: Weights, length: int) -> int:
+    """A cache for as many full requests as go into a batch, in whole GiB."""
+    return math.ceil(MAX_NUM_SEQS["cpu"] * length * weights.kv_bytes_per_token / 2**30)
+
+
 def place(weights: Weights, gpus: Sequence[Gpu], length: int, *, check: bool = True) -> Shape:
-    """The model over as few GPUs as hold it, beside what else runs on them; over one where that is not to be checked.
+    """The model over as few GPUs as hold it, beside what else runs on them.
+
+    Without `check` it may be larger than we reckon, and then lies over as many as it can.
 
     Raises:
         EngineUnavailable: it does not fit, with what it needs and what there is.
     """
-    possible = [size for size in TENSOR_PARALLEL if size <= len(gpus) and weights.kv_heads % size == 0]
-    for size in possible:
-        share = _share(gpus[:size])
-        room_mib = share * min(gpu.total_mib for gpu in gpus[:size])
-        if not check or needed_mib(weights, length, size) <= room_mib:
-            return Shape(size, share)
-    raise EngineUnavailable(_does_not_fit(weights, gpus, length))
+    sizes = _sizes(weights, gpus)
+    fitting = [size for size in sizes if fits(weights, gpus, length, size)]
+    size = fitting[0] if fitting else sizes[-1]
+    share = _share(gpus[:size])
+    if (check and not fitting) or share < LEAST_SHARE:
+        raise EngineUnavailable(_does_not_fit(weights, gpus, length))
+    return Shape(size, share)
+
+
+def _sizes(weights: Weights, gpus: Sequence[Gpu]) -> list[int]:
+    """Over how many of the GPUs the model can lie."""
+    return [size for size in TENSOR_PARALLEL if size <= len(gpus) and weights.kv_heads % size == 0]
+
+
+def fits(weights: Weights, gpus: Sequence[Gpu], length: int, size: int) -> bool:
+    """Whether the model fits on the first `size` of the GPUs."""
+    return needed_mib(weights, length, size) <= _share(gpus[:size]) * min(gpu.total_mib for gpu in gpus[:size])
 
 
 def needed_mib(weights: Weights, length: int, tensor_parallel: int) -> float:
@@ -233,15 +272,41 @@ def _share(gpus: Sequence[Gpu]) -> float:
 
 
 def _does_not_fit(weights: Weights, gpus: Sequence[Gpu], length: int) -> str:
-    need = _gb(needed_mib(weights, length, 1))
-    free, total = (_gb(sum(sizes)) for sizes in ([g.free_mib for g in gpus], [g.total_mib for g in gpus]))
-    have = f"{total} GB" if free > 0.9 * total else f"{total} GB, of which {free} are free"
-    several = f" on {len(gpus)} GPUs" if len(gpus) > 1 else ""
+    most = _sizes(weights, gpus)[-1]
+    each = "" if most == 1 else f" on each of {most} GPUs"
+    smallest = min(gpus[:most], key=lambda gpu: gpu.free_mib)
+    free, total = _gb(smallest.free_mib), _gb(smallest.total_mib)
+    have = f"{total} GB" if free >= total - 1 else f"{total} GB, of which {free} are free"
     return (
-        f"{weights.name} needs about {need} GB of GPU memory and {_gb(sum(BESIDE_MIB.values()))} beside it; this "
-        f"machine has {have}{several}: take a larger GPU or several, a smaller model "
-        "(VOXTRAL_MODEL=mistralai/Voxtral-Mini-3B-2507), or half the weights (VLLM_EXTRA_ARGS='--quantization fp8')."
+        f"{weights.name} needs about {_gb(needed_mib(weights, length, most))} GB of GPU memory{each}, and "
+        f"{_gb(sum(BESIDE_MIB.values()))} beside it for what else runs there; this machine has {have}"
+        f"{' on each' if len(gpus) > 1 else ''}: {', or '.join(_ways_out(weights, gpus, length))}."
     )
+
+
+def _ways_out(weights: Weights, gpus: Sequence[Gpu], length: int) -> Iterator[str]:
+    """What would help: larger GPUs always, the rest where it would be enough."""
+    yield "take a larger GPU, or 2, 4 or 8 of them"
+    lighter = replace(weights, bytes=int(weights.bytes * FP8_WEIGHTS))
+    if any(fits(lighter, gpus, length, size) for size in _sizes(weights, gpus)):
+        yield "halve the weights (VLLM_EXTRA_ARGS='--quantization fp8')"
+    if any(fits(MINI, gpus, length, size) for size in _sizes(MINI, gpus)) and weights.bytes > MINI.bytes:
+        yield "take the smaller model (VOXTRAL_MODEL=mistralai/Voxtral-Mini-3B-2507)"
+
+
+def refuse_without_memory(weights: Weights, available_mib: int) -> None:
+    """Refuse a model that the machine's own memory cannot hold, where it is to run on the processor.
+
+    Raises:
+        EngineUnavailable: it does not fit.
+    """
+    length = min(MAX_MODEL_LEN, weights.max_positions or MAX_MODEL_LEN)
+    needed = weights.bytes / 2**20 + _cpu_cache_gib(weights, length) * GIB_MIB + ACTIVATIONS_MIB
+    if needed > available_mib:
+        raise EngineUnavailable(
+            f"{weights.name} needs about {_gb(needed)} GB of memory to run on the processor, and {_gb(available_mib)} are "
+            "free: no GPU is seen here."
+        )
 
 
 def _gb(mib: float) -> int:

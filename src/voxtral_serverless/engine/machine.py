@@ -12,6 +12,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,6 +72,16 @@ def parse_gpus(table: str, visible: str | None = None) -> tuple[Gpu, ...]:
 
 def _is(name: str, index: str, uuid: str) -> bool:
     return name == index or (name.startswith("GPU-") and uuid.startswith(name))
+
+
+def available_memory_mib() -> int:
+    """Memory that a new process may use here: of the machine, or of the container where that is less, in MiB."""
+    lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+    available = int(lines["MemAvailable"].split()[0]) // 1024
+    with suppress(OSError, ValueError):  # "max", or no control group of its own
+        limit, used = (int(Path("/sys/fs/cgroup", name).read_text()) for name in ("memory.max", "memory.current"))
+        available = min(available, (limit - used) >> 20)
+    return available
 
 
 def find_vllm(chosen: str | None) -> str | None:

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from voxtral_serverless.engine.command import Launch
 from voxtral_serverless.errors import EngineUnavailable
@@ -111,36 +112,25 @@ async def engine_process(launch: Launch) -> AsyncIterator[EngineProcess]:
     Raises:
         EngineUnavailable: the command cannot be started.
     """
-    keeper, told = await _start(launch)
-    assert keeper.stdin is not None
-    assert keeper.stdout is not None
-    status, pipe = await _reader_of(told)
-    try:
-        first = json.loads(await status.readline() or b"{}")
-        if "group" not in first:
-            raise EngineUnavailable(f"the engine cannot be started: {first.get('refused', 'its keeper died')}.")
-        process = EngineProcess(first["group"])
-        readers = [asyncio.create_task(work) for work in (process.read_log(keeper.stdout), process.read_status(status))]
-        try:
-            yield process
-        finally:
-            keeper.stdin.close()
-            await _end(keeper, process)
-            await asyncio.wait(readers, timeout=LAST_WORDS_S)
-            for task in readers:
-                task.cancel()
-    finally:
-        keeper.stdin.close()
-        pipe.close()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(keeper.wait(), LAST_WORDS_S)
-
-
-async def _start(launch: Launch) -> tuple[asyncio.subprocess.Process, int]:
-    """The keeper, and the descriptor on which it tells how the engine is."""
     told, status = os.pipe()
-    try:
-        keeper = await asyncio.create_subprocess_exec(
+    with os.fdopen(told, "rb", buffering=0) as news:
+        try:
+            keeper = await _spawn(launch, status)
+        finally:
+            os.close(status)
+        try:
+            async with _talking(keeper, news) as process:
+                yield process
+        finally:
+            _let_go(keeper)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(keeper.wait(), LAST_WORDS_S)
+
+
+async def _spawn(launch: Launch, status: int) -> asyncio.subprocess.Process:
+    """Start the keeper. A cancellation waits until that is done: in the middle of it, the engine would be left."""
+    spawning = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
             *(sys.executable, "-I", "-S", str(KEEPER), str(status), *launch.arguments),
             env=launch.environment,
             cwd="/",
@@ -150,20 +140,43 @@ async def _start(launch: Launch) -> tuple[asyncio.subprocess.Process, int]:
             pass_fds=(status,),
             start_new_session=True,
         )
-    except BaseException:
-        os.close(told)
+    )
+    try:
+        return await asyncio.shield(spawning)
+    except asyncio.CancelledError:
+        _let_go(await spawning)
         raise
+
+
+def _let_go(keeper: asyncio.subprocess.Process) -> None:
+    """Close the keeper's pipe: it ends the engine, and itself."""
+    assert keeper.stdin is not None
+    keeper.stdin.close()
+
+
+@asynccontextmanager
+async def _talking(keeper: asyncio.subprocess.Process, news: IO[bytes]) -> AsyncIterator[EngineProcess]:
+    """The engine, with its log and the keeper's news being read; it has ended when the block is left."""
+    status = asyncio.StreamReader()
+    protocol = asyncio.StreamReaderProtocol(status)
+    pipe, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, news)
+    try:
+        first = json.loads(await status.readline() or b"{}")
+        if "group" not in first:
+            raise EngineUnavailable(f"the engine cannot be started: {first.get('refused', 'its keeper died')}.")
+        process = EngineProcess(first["group"])
+        assert keeper.stdout is not None
+        readers = [asyncio.create_task(work) for work in (process.read_log(keeper.stdout), process.read_status(status))]
+        try:
+            yield process
+        finally:
+            _let_go(keeper)
+            await _end(keeper, process)
+            await asyncio.wait(readers, timeout=LAST_WORDS_S)
+            for task in readers:
+                task.cancel()
     finally:
-        os.close(status)
-    return keeper, told
-
-
-async def _reader_of(descriptor: int) -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:
-    reader = asyncio.StreamReader()
-    pipe = os.fdopen(descriptor, "rb", buffering=0)
-    protocol = asyncio.StreamReaderProtocol(reader)
-    transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, pipe)
-    return reader, transport
+        pipe.close()
 
 
 async def _end(keeper: asyncio.subprocess.Process, process: EngineProcess) -> None:

@@ -10,9 +10,9 @@ from functools import partial
 
 from voxtral_serverless.concurrency import in_daemon_thread
 from voxtral_serverless.engine.client import Engine, EngineClient
-from voxtral_serverless.engine.command import launch, refuse_too_large
+from voxtral_serverless.engine.command import launch, refuse_too_large, refuse_without_memory
 from voxtral_serverless.engine.external import ExternalServer, external_server
-from voxtral_serverless.engine.machine import find_vllm, seen_gpus
+from voxtral_serverless.engine.machine import available_memory_mib, find_vllm, seen_gpus
 from voxtral_serverless.engine.server import VllmServer, vllm_server
 from voxtral_serverless.engine.weights import find_weights
 from voxtral_serverless.errors import EngineUnavailable, InvalidConfiguration
@@ -50,8 +50,11 @@ def _own(settings: Settings) -> VllmServer:
         wanted = f"{settings.vllm_executable!r} (VLLM_EXECUTABLE)" if settings.vllm_executable else "`vllm`"
         raise EngineUnavailable(f"the command {wanted} is not found: install vLLM, or set VLLM_EXECUTABLE to it.")
     gpus = seen_gpus()
-    refuse_too_large(settings.voxtral_model, gpus, settings.vllm_extra_args)
+    memory = available_memory_mib()
+    refuse_too_large(settings.voxtral_model, gpus, memory, settings.vllm_extra_args)
     weights = find_weights(settings)
+    if not gpus:
+        refuse_without_memory(weights, memory)
     key = secrets.token_hex(16)
     on_port = partial(
         launch, executable, weights, gpus, key=key, extra=settings.vllm_extra_args, inherited=dict(os.environ)
@@ -59,7 +62,7 @@ def _own(settings: Settings) -> VllmServer:
     on_port(port=settings.vllm_port)  # a model that does not fit is refused here, before anything is started
     return VllmServer(
         lambda port: on_port(port=port),
-        EngineClient("", weights.name, key),
+        EngineClient("", weights.name, key, ours=True),
         port=settings.vllm_port,
         start_timeout_s=settings.engine_start_timeout_s,
         freeze_timeout_s=settings.engine_freeze_timeout_s,

@@ -158,7 +158,7 @@ class VllmServer:
         log.info("the engine is ready after %.0f s, process group %d.", time.monotonic() - started, process.group)
         self.state = State.READY
         self._settled.set()
-        return await _first_of(self._until_core_dead(), until_frozen(self.client, self._freeze_timeout_s))
+        return await _first_of(self._until_unwell(), until_frozen(self.client, self._freeze_timeout_s))
 
     async def _answers(self) -> bool:
         """Whether it is our engine that answers: somebody may have taken the port, which ours is about to find out."""
@@ -167,11 +167,18 @@ class VllmServer:
                 return self.client.model in await self.client.models()
         return False
 
-    async def _until_core_dead(self) -> str:
-        """The API server may outlive its core, for a moment or, if so configured, for ever."""
-        while await self.client.health(HEALTH_TIMEOUT_S) != 503:  # noqa: ASYNC110 — of another process
-            await asyncio.sleep(WATCH_S)
-        return "its core died"
+    async def _until_unwell(self) -> str:
+        """The API server may outlive its core, or be there and answer nobody. One that is slow in a burst is well."""
+        limit_s, well_at = self._freeze_timeout_s, time.monotonic()
+        while True:
+            status = await self.client.health(min(HEALTH_TIMEOUT_S, limit_s / 2))
+            if status == 503:
+                return "its core died"
+            if status == 200:
+                well_at = time.monotonic()
+            elif time.monotonic() - well_at > limit_s:
+                return f"it has not answered for {limit_s:.0f} s"
+            await asyncio.sleep(min(WATCH_S, limit_s / 4))
 
     async def _pause(self, process: EngineProcess, reason: str) -> None:
         """Wait before the next life.

@@ -24,11 +24,9 @@ class Watchdog:
         self._seen: float | None = None
         self._since: float | None = None
 
-    def frozen(self, now: float, in_flight: int, steps: float | None) -> bool:
-        """Whether that time is over the limit. `steps` is None where the engine does not answer."""
-        advanced = steps is not None and steps != self._seen
-        if steps is not None:
-            self._seen = steps
+    def frozen(self, now: float, in_flight: int, steps: float) -> bool:
+        """Whether that time is over the limit."""
+        advanced, self._seen = steps != self._seen, steps
         if not in_flight or advanced or self._since is None:
             self._since = now if in_flight else None
             return False
@@ -39,8 +37,11 @@ async def until_frozen(client: EngineClient, limit_s: float) -> str:
     """Watch the engine until it makes no step in `limit_s` seconds while requests wait; answers that in words."""
     watchdog = Watchdog(limit_s)
     timeout_s = min(ANSWER_TIMEOUT_S, limit_s / 2)
+    counted = 0.0
     while True:
-        steps = await client.progress(timeout_s) if client.in_flight else None
-        if watchdog.frozen(time.monotonic(), client.in_flight, steps):
+        if client.in_flight:
+            counted = await client.progress(timeout_s) or counted
+        # Not every server counts its steps: text that comes is one too.
+        if watchdog.frozen(time.monotonic(), client.in_flight, counted + client.received):
             return f"it is frozen: no token in {limit_s:.0f} s while requests wait"
         await asyncio.sleep(min(WATCH_S, limit_s / 4))
