@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 
 PATIENCE_S = 30.0
 """A server that does not answer at first is waited for so long; one that went away, for the freeze timeout."""
+UNREACHABLE = "the server at VLLM_BASE_URL cannot be reached: is it running, is the address right?"
 
 
 class ExternalServer:
@@ -39,7 +40,7 @@ class ExternalServer:
             EngineUnavailable: it cannot be reached, refuses our key, or has no model that transcribes.
         """
         async with self._asking:
-            deadline = time.monotonic() + PATIENCE_S
+            deadline, warned = time.monotonic() + PATIENCE_S, False
             while not self._known:
                 try:
                     self.client.model = _choose(await self.client.models(), self.client.model)
@@ -49,8 +50,10 @@ class ExternalServer:
                     raise EngineUnavailable(f"the server at VLLM_BASE_URL does not transcribe ({error}).") from error
                 except EngineLost as error:
                     if time.monotonic() > deadline:
-                        raise EngineUnavailable(_unreachable(error)) from error
-                    log.warning("the server at VLLM_BASE_URL does not answer yet (%s).", error)
+                        raise EngineUnavailable(UNREACHABLE) from error
+                    if not warned:
+                        log.warning("the server at VLLM_BASE_URL is waited for, up to %.0f s (%s).", PATIENCE_S, error)
+                    warned = True
                     await asyncio.sleep(WATCH_S)
 
     async def recovered(self) -> None:
@@ -62,7 +65,7 @@ class ExternalServer:
         deadline = time.monotonic() + self._freeze_timeout_s
         while (status := await self.client.health()) is None or status >= 500:
             if time.monotonic() > deadline:
-                raise EngineUnavailable(_unreachable(None))
+                raise EngineUnavailable(UNREACHABLE)
             await asyncio.sleep(WATCH_S)
 
     async def watch(self) -> None:
@@ -86,10 +89,6 @@ def _choose(models: list[str], wanted: str) -> str:
     raise EngineUnavailable(
         f"the server at VLLM_BASE_URL serves {', '.join(map(repr, models)) or 'nothing'}: set VOXTRAL_MODEL to the one to use."
     )
-
-
-def _unreachable(error: EngineLost | None) -> str:
-    return f"the server at VLLM_BASE_URL cannot be reached{f' ({error})' if error else ''}: is it running, is the address right?"
 
 
 @asynccontextmanager
