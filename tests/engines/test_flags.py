@@ -8,8 +8,9 @@ import aiohttp
 import pytest
 
 from voxtral_serverless.engine.client import PROGRESS_METRIC
-from voxtral_serverless.engine.command import INHERITED, KNOWN, PLACING, _environment, launch
+from voxtral_serverless.engine.command import INHERITED, PLACING, _environment, launch
 from voxtral_serverless.engine.machine import Gpu
+from voxtral_serverless.engine.placement import KNOWN
 from voxtral_serverless.engine.server import VllmServer
 
 PINNED = Path(__file__).parents[2] / "requirements" / "engine.in"

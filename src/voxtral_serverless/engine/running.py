@@ -10,9 +10,10 @@ from functools import partial
 
 from voxtral_serverless.concurrency import in_daemon_thread
 from voxtral_serverless.engine.client import Engine, EngineClient
-from voxtral_serverless.engine.command import launch, refuse_too_large, refuse_without_memory
+from voxtral_serverless.engine.command import launch, refuse_too_large
 from voxtral_serverless.engine.external import ExternalServer, external_server
 from voxtral_serverless.engine.machine import available_memory_mib, find_vllm, seen_gpus
+from voxtral_serverless.engine.placement import refuse_without_memory
 from voxtral_serverless.engine.server import VllmServer, vllm_server
 from voxtral_serverless.engine.weights import find_weights
 from voxtral_serverless.errors import EngineUnavailable, InvalidConfiguration
