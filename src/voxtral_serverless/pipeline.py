@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -23,11 +23,12 @@ from voxtral_serverless.diarization.turns import SpeakerHints, Turn, fold_fragme
 from voxtral_serverless.errors import EngineUnavailable, InternalError, Notice, VoxtralError
 from voxtral_serverless.formats import render
 from voxtral_serverless.progress import Events, Meter
-from voxtral_serverless.reporting import in_thread
+from voxtral_serverless.reporting import Report, in_thread
 from voxtral_serverless.services import Services
 from voxtral_serverless.transcription.language import identify
-from voxtral_serverless.transcription.plan import Clip, Utterance, pack_speech, plan_by_turns, utterance_of
+from voxtral_serverless.transcription.plan import Clip, Utterance, pack_speech, plan_by_turns
 from voxtral_serverless.transcription.transcript import mishap_notices
+from voxtral_serverless.transcription.turn_texts import TurnTexts
 from voxtral_serverless.workspace import workspace
 
 log = logging.getLogger(__name__)
@@ -130,84 +131,63 @@ async def _transcribe(run: _Run, recording: Recording, turns: list[Turn], speech
     """One utterance for each turn; its text is None where it could not be transcribed."""
     limit = run.services.settings.max_clip_s
     clips = plan_by_turns(turns, speech, recording.duration, max_clip_s=limit, quietest=recording.quietest)
-    texts = _TurnTexts(turns, clips, speech)
-    mishaps: Counter[str] = Counter()
     spoken = [index for index, clip in enumerate(clips) if not clip.silent]
     run.language = _given_language(run, spoken)
     with run.meter.stage("transcription") as report:
-
-        def heard(index: int, text: str) -> None:
-            utterance = texts.heard(index, text)
-            if utterance:
-                run.events.utterance(utterance)
-            report(texts.finished, len(turns))
-
-        async def write_down(chosen: Sequence[int]) -> None:
-            """Transcribe the clips with these indices."""
-            work = run.services.transcriber.transcribe(
-                recording, [clips[index] for index in chosen], run.language, lambda at, text: heard(chosen[at], text)
-            )
-            done = await run.attempt("transcription", work, fatal=(EngineUnavailable,))
-            if done:
-                run.warn(*done.notices)
-                mishaps.update(done.mishaps)
-
-        for index in set(range(len(clips))).difference(spoken):
-            heard(index, "")
+        writing = _Writing(run, recording, clips, TurnTexts(turns, clips, speech), report)
+        writing.leave_empty(index for index, clip in enumerate(clips) if clip.silent)
         first = spoken if run.language else _telling(clips, spoken)
-        await write_down(first)
+        await writing.write_down(first)
         if run.language is None:
-            run.language = await asyncio.to_thread(identify, texts.of_clips(first))
-            await write_down([index for index in spoken if index not in first])
-    run.warn(*mishap_notices(mishaps))
-    if run.language is None and any(texts.of_clips(spoken)):
-        run.language = await _identified(run, texts.of_clips(spoken))
-    if texts.lost:
-        run.warn(Notice("turns_lost", f"{texts.lost} clips could not be transcribed: their text is missing."))
-    return [texts.utterance(turn) for turn in range(len(turns))]
+            run.language = await asyncio.to_thread(identify, writing.texts.of_clips(first))
+            await writing.write_down([index for index in spoken if index not in first])
+        if run.language is None:
+            run.language = await _identified(run, writing.texts.of_clips(spoken))
+    run.warn(*mishap_notices(writing.mishaps))
+    if writing.texts.lost:
+        run.warn(Notice("turns_lost", f"{writing.texts.lost} clips could not be transcribed: their text is missing."))
+    return [writing.texts.utterance(turn) for turn in range(len(turns))]
+
+
+@dataclass
+class _Writing:
+    """The clips of a job on their way to texts."""
+
+    run: _Run
+    recording: Recording
+    clips: Sequence[Clip]
+    texts: TurnTexts
+    report: Report
+    mishaps: Counter[str] = field(default_factory=Counter)
+
+    async def write_down(self, chosen: Sequence[int]) -> None:
+        """Transcribe the clips with these indices."""
+        work = self.run.services.transcriber.transcribe(
+            self.recording,
+            [self.clips[index] for index in chosen],
+            self.run.language,
+            lambda at, text: self._heard(chosen[at], text),
+        )
+        done = await self.run.attempt("transcription", work, fatal=(EngineUnavailable,))
+        if done:
+            self.run.warn(*done.notices)
+            self.mishaps.update(done.mishaps)
+
+    def leave_empty(self, silent: Iterable[int]) -> None:
+        """Nobody speaks in these clips: an engine could but invent."""
+        for index in silent:
+            self._heard(index, "")
+
+    def _heard(self, index: int, text: str) -> None:
+        utterance = self.texts.heard(index, text)
+        if utterance:
+            self.run.events.utterance(utterance)
+        self.report(self.texts.finished, self.texts.turns)
 
 
 def _telling(clips: Sequence[Clip], spoken: Sequence[int]) -> list[int]:
     """The clips with the most speech, which tell the language best."""
     return sorted(sorted(spoken, key=lambda index: -clips[index].speech_s)[:TELLING_CLIPS])
-
-
-class _TurnTexts:
-    """Gathers the texts of clips, which come in any order, into the utterances of their turns.
-
-    Attributes:
-        finished: How many turns have the texts of all their clips.
-    """
-
-    def __init__(self, turns: Sequence[Turn], clips: Sequence[Clip], speech: Sequence[Span]) -> None:
-        self.finished = 0
-        self._turns, self._clips, self._speech = turns, clips, speech
-        self._texts: list[str | None] = [None] * len(clips)
-        self._clips_of: list[list[int]] = [[] for _ in turns]
-        for index, clip in enumerate(clips):
-            self._clips_of[clip.turn].append(index)
-
-    def heard(self, index: int, text: str) -> Utterance | None:
-        """Take the text of a clip; the utterance, where it was the last one of its turn."""
-        self._texts[index] = text
-        turn = self._clips[index].turn
-        if any(self._texts[other] is None for other in self._clips_of[turn]):
-            return None
-        self.finished += 1
-        return self.utterance(turn)
-
-    def of_clips(self, indices: Sequence[int]) -> list[str]:
-        """The texts of these clips; of a lost one, an empty one."""
-        return [self._texts[index] or "" for index in indices]
-
-    @property
-    def lost(self) -> int:
-        """How many clips have no text."""
-        return self._texts.count(None)
-
-    def utterance(self, turn: int) -> Utterance:
-        """The turn with what has been heard of it."""
-        return utterance_of(self._turns[turn], [self._texts[index] for index in self._clips_of[turn]], self._speech)
 
 
 def _given_language(run: _Run, spoken: Sequence[int]) -> str | None:
@@ -224,7 +204,7 @@ def _given_language(run: _Run, spoken: Sequence[int]) -> str | None:
 async def _identified(run: _Run, texts: Sequence[str]) -> str | None:
     """The language of all that was heard, where the first of it did not tell."""
     language = await asyncio.to_thread(identify, texts)
-    if language is None:
+    if language is None and any(texts):
         run.warn(Notice("language_unsure", "the language could not be told from the text; give it as `language`."))
     return language
 
