@@ -24,6 +24,7 @@
         ├── InvalidConfiguration        invalid_configuration
         ├── EngineUnavailable           engine_unavailable
         ├── ModelUnavailable            model_unavailable
+        ├── KillsEngine                 kills_engine
         ├── StageFailed                 stage_failed          (a retry may help)
         ├── DiskFull                    disk_full             (a retry may help)
         └── InternalError               internal_error
@@ -205,6 +206,12 @@ class ModelUnavailable(ServiceError):
     """The model's weights cannot be had, or are damaged."""
 
     code = "model_unavailable"
+
+
+class KillsEngine(ServiceError):
+    """The engine died over a request twice: it is not asked again."""
+
+    code = "kills_engine"
 
 
 class StageFailed(ServiceError):

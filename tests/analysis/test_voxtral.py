@@ -17,7 +17,7 @@ from voxtral_serverless.analysis.voxtral import VoxtralAnalyst
 from voxtral_serverless.audio.recording import Span
 from voxtral_serverless.engine import external
 from voxtral_serverless.engine.requests import ATTEMPTS, Requests
-from voxtral_serverless.errors import EngineUnavailable, StageFailed
+from voxtral_serverless.errors import EngineUnavailable, KillsEngine, StageFailed
 from voxtral_serverless.transcription.plan import Utterance
 
 CALL = [
@@ -160,6 +160,6 @@ async def test_engine_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_question_that_kills_the_engine_does_not_spend_its_restarts(tmp_path: Path) -> None:
     async with started(tmp_path, Manners(dies_over=0)) as bench:
         voxtral = VoxtralAnalyst(Requests(bench.server, 8))
-        with pytest.raises(StageFailed, match="dies over it"):
+        with pytest.raises(KillsEngine, match="dies over it"):
             await voxtral.summarise(CALL, "fr")
         assert bench.server.deaths == 2

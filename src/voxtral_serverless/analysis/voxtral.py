@@ -51,7 +51,7 @@ class VoxtralAnalyst:
         """A summary in `language`, its word in front.
 
         Raises:
-            StageFailed: the engine does not answer, or not with a whole text.
+            KillsEngine, StageFailed: the engine does not answer, or not with a whole text.
             EngineUnavailable: there is no engine any more.
         """
         prompt = transcript_prompt(utterances) + summary_question(language)
@@ -65,7 +65,7 @@ class VoxtralAnalyst:
         """The customer's sentiment. The model reads the language off the transcript.
 
         Raises:
-            StageFailed: the engine does not answer, or not with a verdict.
+            KillsEngine, StageFailed: the engine does not answer, or not with a verdict.
             EngineUnavailable: there is no engine any more.
         """
         prompt = transcript_prompt(utterances) + SENTIMENT_QUESTION

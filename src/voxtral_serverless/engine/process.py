@@ -122,9 +122,7 @@ async def engine_process(launch: Launch) -> AsyncIterator[EngineProcess]:
             async with _talking(keeper, news) as process:
                 yield process
         finally:
-            _let_go(keeper)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(keeper.wait(), LAST_WORDS_S)
+            await _let_go(keeper)
 
 
 async def _spawn(launch: Launch, status: int) -> asyncio.subprocess.Process:
@@ -144,14 +142,16 @@ async def _spawn(launch: Launch, status: int) -> asyncio.subprocess.Process:
     try:
         return await asyncio.shield(spawning)
     except asyncio.CancelledError:
-        _let_go(await spawning)
+        await _let_go(await spawning)
         raise
 
 
-def _let_go(keeper: asyncio.subprocess.Process) -> None:
-    """Close the keeper's pipe: it ends the engine, and itself."""
+async def _let_go(keeper: asyncio.subprocess.Process) -> None:
+    """Close the keeper's pipe: it ends the engine, and itself. Waits for that."""
     assert keeper.stdin is not None
     keeper.stdin.close()
+    with suppress(TimeoutError):
+        await asyncio.wait_for(keeper.wait(), KILL_TIMEOUT_S)
 
 
 @asynccontextmanager
@@ -170,7 +170,6 @@ async def _talking(keeper: asyncio.subprocess.Process, news: IO[bytes]) -> Async
         try:
             yield process
         finally:
-            _let_go(keeper)
             await _end(keeper, process)
             await asyncio.wait(readers, timeout=LAST_WORDS_S)
             for task in readers:
@@ -180,7 +179,9 @@ async def _talking(keeper: asyncio.subprocess.Process, news: IO[bytes]) -> Async
 
 
 async def _end(keeper: asyncio.subprocess.Process, process: EngineProcess) -> None:
-    """Wait until the keeper, let go of, has ended the engine; where it does not, or was killed itself, do it here."""
+    """Let go of the keeper, which then ends the engine; where it does not, or was killed itself, do it here."""
+    assert keeper.stdin is not None
+    keeper.stdin.close()
     try:
         # Not keeper.wait(): that waits for its output too, which the engine may hold open.
         await asyncio.wait_for(process.let_go.wait(), KILL_TIMEOUT_S)

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from voxtral_serverless.engine.client import Answer, Engine, EngineClient, EngineLost
-from voxtral_serverless.errors import StageFailed
+from voxtral_serverless.errors import KillsEngine, StageFailed
 
 log = logging.getLogger(__name__)
 
@@ -23,10 +23,6 @@ MOST_DEATHS = 2
 """A request over which the engine died so often is given up."""
 BACK_OFF_S = 0.5
 Request = Callable[[EngineClient], Awaitable[Answer]]
-
-
-class KillsEngine(StageFailed):
-    """The engine dies over this request."""
 
 
 class Gate:
@@ -87,7 +83,7 @@ class Requests:
             if self._engine.deaths > before:
                 deaths += 1
                 if deaths == MOST_DEATHS:
-                    raise KillsEngine("the engine dies over it.")
+                    raise KillsEngine("the engine dies over it: it is left out.")
             else:
                 losses += 1
                 if losses == ATTEMPTS:

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from voxtral_serverless.audio.recording import Recording
 from voxtral_serverless.concurrency import together
 from voxtral_serverless.engine.client import Answer, RequestRefused, as_wav
-from voxtral_serverless.engine.requests import KillsEngine, Requests
-from voxtral_serverless.errors import LanguageNotSupported, Notice, StageFailed
+from voxtral_serverless.engine.requests import Requests
+from voxtral_serverless.errors import KillsEngine, LanguageNotSupported, Notice, StageFailed
 from voxtral_serverless.transcription.guards import cut_to_rate, fault, spoken_in, without_loop
 from voxtral_serverless.transcription.language import VOXTRAL_LANGUAGES
 from voxtral_serverless.transcription.plan import Clip
@@ -71,7 +71,7 @@ class VoxtralTranscriber:
         for index in waiting:
             try:
                 text = await self._text_of(job, job.clips[index])
-            except StageFailed as error:
+            except (KillsEngine, StageFailed) as error:
                 log.warning("a clip is lost: %s", error.message)
                 job.mishaps["clip_kills_engine"] += isinstance(error, KillsEngine)
             else:
@@ -82,11 +82,11 @@ class VoxtralTranscriber:
         """The clip's text, found sound or made so.
 
         Raises:
-            StageFailed: the clip is lost.
+            KillsEngine, StageFailed: the clip is lost.
         """
         answer = await self._ask(job, clip, 0.0)
         if fault(answer.text, clip.audio.duration, answer.finish_reason):
-            with suppress(StageFailed):  # the first text, cut, is better than none
+            with suppress(KillsEngine, StageFailed):  # the first text, cut, is better than none
                 answer = await self._ask(job, clip, FREQUENCY_PENALTY)
         text = answer.text.strip()
         if fault(text, clip.audio.duration, answer.finish_reason):
