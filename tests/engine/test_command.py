@@ -72,17 +72,17 @@ def test_model_that_cannot_fit_is_refused(weights: Weights, gpus: list[Gpu]) -> 
         launched(weights, *gpus)
 
 
-def test_refusal_comes_before_the_download() -> None:
+def test_refusal_on_gpus_and_on_the_processor() -> None:
     with pytest.raises(EngineUnavailable, match="of GPU memory"):
-        refuse_too_large("mistralai/Voxtral-Small-24B-2507", [RTX_4090], 10**6, "")
+        refuse_too_large(SMALL, [RTX_4090], 10**6, "")
     with pytest.raises(EngineUnavailable, match=r"about 57 GB of memory .* and 31 are free"):
-        refuse_too_large("mistralai/Voxtral-Small-24B-2507", [], 32_000, "")
-    refuse_too_large("mistralai/Voxtral-Mini-3B-2507", [], 32_000, "")
-    refuse_too_large("somebody/else", [RTX_3060], 0, "")
+        refuse_too_large(SMALL, [], 32_000, "")
+    refuse_too_large(MINI, [], 32_000, "")
+    refuse_too_large(MINI, [], 8_000, "--max-model-len 2048")
 
 
 def test_who_quantises_knows_what_fits() -> None:
-    refuse_too_large("mistralai/Voxtral-Small-24B-2507", [A100_40], 0, "--quantization fp8")
+    refuse_too_large(SMALL, [A100_40], 0, "--quantization fp8")
     command = launched(SMALL, A100_40, extra="--quantization=fp8")
     assert command.arguments[-1] == "--quantization=fp8"
 

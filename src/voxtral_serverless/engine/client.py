@@ -1,7 +1,7 @@
 """Requests to a served Voxtral, over HTTP: transcription, chat, and how the server is.
 
-Speaks vLLM's OpenAI-compatible routes. One attempt each: who may ask again, and when, is decided by the caller
-(`transcription/voxtral.py`). Connections are not kept: after a restart, or a frozen and thawed worker, an old one
+Speaks vLLM's OpenAI-compatible routes. One attempt each: who may ask again, and when, is decided in
+`requests`. Connections are not kept: after a restart, or a frozen and thawed worker, an old one
 would fail the next request.
 """
 

@@ -16,8 +16,6 @@ from pathlib import Path
 from voxtral_serverless.engine.checkpoint import Weights
 from voxtral_serverless.engine.machine import Gpu
 from voxtral_serverless.engine.placement import (
-    KNOWN,
-    MAX_MODEL_LEN,
     MAX_NUM_SEQS,
     Shape,
     context_length,
@@ -91,19 +89,19 @@ def launch(
     )
 
 
-def refuse_too_large(model: str, gpus: Sequence[Gpu], available_mib: int, extra: str) -> None:
-    """Refuse one of Mistral's models that cannot fit, before it is downloaded.
+def refuse_too_large(weights: Weights, gpus: Sequence[Gpu], available_mib: int, extra: str) -> None:
+    """Refuse a model that cannot fit, unless `extra` has flags of somebody who knows that it does.
 
     Raises:
         EngineUnavailable: it does not fit on the GPUs, or, without any, in the memory that is available.
         InvalidConfiguration: `extra` cannot be used.
     """
-    if model not in KNOWN or _placed_by_hand(extra_arguments(extra)):
+    if _placed_by_hand(extra_arguments(extra)):
         return
     if gpus:
-        place(KNOWN[model], gpus, MAX_MODEL_LEN)
+        place(weights, gpus, context_length(weights))
     else:
-        refuse_without_memory(KNOWN[model], available_mib)
+        refuse_without_memory(weights, available_mib)
 
 
 def _placed_by_hand(added: Sequence[str]) -> bool:

@@ -13,7 +13,7 @@ from voxtral_serverless.engine.client import Engine, EngineClient
 from voxtral_serverless.engine.command import launch, refuse_too_large
 from voxtral_serverless.engine.external import ExternalServer, external_server
 from voxtral_serverless.engine.machine import available_memory_mib, find_vllm, seen_gpus
-from voxtral_serverless.engine.placement import refuse_without_memory
+from voxtral_serverless.engine.placement import KNOWN
 from voxtral_serverless.engine.server import VllmServer, vllm_server
 from voxtral_serverless.engine.weights import find_weights
 from voxtral_serverless.errors import EngineUnavailable, InvalidConfiguration
@@ -52,10 +52,10 @@ def _own(settings: Settings) -> VllmServer:
         raise EngineUnavailable(f"the command {wanted} is not found: install vLLM, or set VLLM_EXECUTABLE to it.")
     gpus = seen_gpus()
     memory = available_memory_mib()
-    refuse_too_large(settings.voxtral_model, gpus, memory, settings.vllm_extra_args)
+    if known := KNOWN.get(settings.voxtral_model):  # before it is downloaded
+        refuse_too_large(known, gpus, memory, settings.vllm_extra_args)
     weights = find_weights(settings)
-    if not gpus:
-        refuse_without_memory(weights, memory)
+    refuse_too_large(weights, gpus, memory, settings.vllm_extra_args)
     key = secrets.token_hex(16)
     on_port = partial(
         launch, executable, weights, gpus, key=key, extra=settings.vllm_extra_args, inherited=dict(os.environ)

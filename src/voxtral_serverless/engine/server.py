@@ -3,7 +3,7 @@
 Promises: a death, whatever its exit status, and a freeze (requests wait, no token comes) are noticed, and the whole
 engine is killed and started anew, with growing pauses, as often as the budget allows; after that it is dead, and
 says so to who waits for it. An engine that never became ready is not tried again. Leaves out: the requests
-themselves, and their repetition (`transcription/voxtral.py`); a server that is not ours (`external`).
+themselves, and their repetition (`requests`); a server that is not ours (`external`).
 """
 
 from __future__ import annotations
