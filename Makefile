@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup demo test engine demo-engine test-engines soak lint lock docs clean
+.PHONY: setup demo test engine diarization demo-engine test-engines soak lint lock docs clean
 
 setup: $(STAMP)
 
@@ -26,9 +26,10 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest
 
-# The real vLLM on a CPU, in an environment of its own (.venv-engine, a link to one that all clones share).
-engine:
-	@PYTHON=$(PYTHON) scripts/set_up_engine.sh .venv-engine
+# The real vLLM and the real pyannote on a CPU, each in an environment of its own (.venv-engine, .venv-diarization: links
+# to environments that all clones share).
+engine diarization:
+	@PYTHON=$(PYTHON) scripts/set_up_torch.sh $@
 
 # The bundled call through the real vLLM, on the processor, with the tiny Voxtral of the tests, which knows it by heart.
 demo-engine: setup engine
@@ -37,12 +38,13 @@ demo-engine: setup engine
 	@ENGINE=vllm DIARIZER=embedded VOXTRAL_MODEL=.tiny-voxtral \
 		$(BIN)/voxtral-serverless transcribe examples/call.ogg --job examples/call.json
 
-# The whole way through the real vLLM, with a tiny Voxtral that hears the bundled calls.
-test-engines: setup engine
+# The whole way through the real vLLM, with a tiny Voxtral that hears the bundled calls, and through the real pyannote,
+# with toy networks that tell tones apart.
+test-engines: setup engine diarization
 	$(BIN)/python -m pytest tests/engines -m "not soak"
 
 # The long repetitions: every way of killing the engine, ten times.
-soak: setup engine
+soak: setup engine diarization
 	$(BIN)/python -m pytest tests/engines -m soak
 
 lint: setup
@@ -55,11 +57,13 @@ lint: setup
 COMPILE := uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 lock:
 	$(COMPILE) --universal --extra embedded --extra dev pyproject.toml --output-file requirements/dev.txt
-	$(COMPILE) --python-platform x86_64-manylinux_2_28 --override requirements/engine-overrides.txt \
-		--no-emit-package torch requirements/engine.in --output-file requirements/engine.txt
+	for name in engine diarization; do \
+		$(COMPILE) --python-platform x86_64-manylinux_2_28 --override requirements/torch-overrides.txt \
+			--no-emit-package torch requirements/$$name.in --output-file requirements/$$name.txt; \
+	done
 
 docs: setup
 	$(BIN)/python scripts/configuration_docs.py
 
 clean:
-	rm -rf $(VENV) .venv-engine .tiny-voxtral .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-engine .venv-diarization .tiny-voxtral .mypy_cache .pytest_cache .ruff_cache .hypothesis
