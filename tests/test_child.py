@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from voxtral_serverless.child import running_child
+from voxtral_serverless.child import LINE_BYTES, running_child
 from voxtral_serverless.errors import StageFailed
 
 ECHO = "import sys\nfor line in sys.stdin: print(line, end='', flush=True)"
@@ -50,7 +50,7 @@ async def test_end_of_output_is_none(tmp_path: Path) -> None:
         assert await child.receive() is None
 
 
-@pytest.mark.parametrize("printed", ["nonsense", "[1]", "7", "x" * (2 << 20)])
+@pytest.mark.parametrize("printed", ["nonsense", "[1]", "7", "x" * (LINE_BYTES + 1)])
 async def test_garbage_is_a_typed_error(printed: str, tmp_path: Path) -> None:
     (tmp_path / "text").write_text(printed)
     async with running_child(("cat", "text"), folder=tmp_path, environment={"PATH": os.environ["PATH"]}) as child:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.engine.test_weights import model, write
+from tests.engine.test_weights import model
+from tests.fakes.hub import write
 from tests.fakes.vllm_server import Manners, Vllm, running_vllm, vllm_command
 from voxtral_serverless.errors import EngineUnavailable, InvalidConfiguration, ModelUnavailable
 from voxtral_serverless.services import embedded_services, running_services

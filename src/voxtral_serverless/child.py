@@ -18,8 +18,14 @@ from typing import IO, Any
 
 from voxtral_serverless.errors import StageFailed
 
-LINE_BYTES = 1 << 20
-"""Longest line that a child may write."""
+LINE_BYTES = 1 << 23
+"""Longest line that a child may write: the turns of many hours fit."""
+MACHINE = (
+    "PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "LD_PRELOAD",
+    "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "CUDA_HOME", "CUDA_CACHE_PATH", "NVIDIA_VISIBLE_DEVICES",
+    "NVIDIA_DRIVER_CAPABILITIES", "OMP_NUM_THREADS", "PYTORCH_CUDA_ALLOC_CONF",
+)  # fmt: skip
+"""What a child that computes may see of our environment: the machine, none of our settings, no token, no key."""
 COMPLAINT_BYTES = 2000
 
 

@@ -71,6 +71,15 @@ class Settings(BaseSettings):
     diarization_python: str | None = None
     """The Python that has pyannote, where it is in an environment of its own."""
 
+    diarization_revision: str | None = None
+    """Commit or branch of `DIARIZATION_MODEL` to download; commits known to work are pinned for pyannote's."""
+
+    diarization_speed: Literal["accurate", "fast"] = "accurate"
+    """`fast` moves pyannote's window by 2 s instead of 1: half the work, and up to some points more errors."""
+
+    diarization_freeze_timeout_s: float = Field(300, gt=0, le=86_400)
+    """A pyannote that says nothing for so long, loading or diarizing, is restarted."""
+
     job_defaults: dict[str, JsonValue] = Field(default_factory=dict)
     """JSON object merged under the input of every job, e.g. `{"language": "fr", "num_speakers": 2}`."""
 

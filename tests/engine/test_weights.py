@@ -1,23 +1,19 @@
 import asyncio
-import hashlib
 import json
 import logging
 import os
-import shutil
 import struct
 import sys
 import time
-import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiohttp import web
 
-from tests.fakes.hub import COMMIT, Hub, running_hub
-from voxtral_serverless.engine import download
+from tests.fakes.hub import COMMIT, Hosted, Hub, own_home, running_hub, write
+from tests.fakes.hub import cache as cache_of
 from voxtral_serverless.engine.checkpoint import Weights
 from voxtral_serverless.engine.weights import find_weights
 from voxtral_serverless.errors import ModelUnavailable
@@ -64,40 +60,18 @@ def repository() -> dict[str, bytes]:
     }
 
 
-def write(folder: Path, files: Mapping[str, bytes]) -> Path:
-    folder.mkdir(parents=True)
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
-    return folder
-
-
-def cache(root: Path, files: Mapping[str, bytes], *, name: str = MINI, commit: str = COMMIT, main: str = "") -> Path:
-    """A snapshot in a cache; the repository's `main` is written down where given."""
-    folder = root / f"models--{name.replace('/', '--')}"
-    if main:
-        (folder / "refs").mkdir(parents=True, exist_ok=True)
-        (folder / "refs" / "main").write_text(main)
-    return write(folder / "snapshots" / commit, files)
+cache = partial(cache_of, name=MINI)
 
 
 @pytest.fixture(autouse=True)
 def own_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """No cache, proxy or Hub of the machine reaches a test; nobody listens at the test's own Hub."""
-    for name in [*os.environ]:
-        if name.startswith(("HF_", "HUGGINGFACE_", "TRANSFORMERS_", "XDG_")) or name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
-    yield
-    if "huggingface_hub" in sys.modules:
-        from huggingface_hub import close_session
-
-        close_session()
+    with own_home(monkeypatch, tmp_path):
+        yield
 
 
 @pytest.fixture
 async def hub(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hub]:
-    async with running_hub(Hub(repository())) as hub:
+    async with running_hub(Hub({MINI: Hosted(repository())})) as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         yield hub
 
@@ -328,10 +302,10 @@ async def test_only_what_is_needed_is_downloaded(
     assert weights.name == MINI
     assert weights.folder.is_relative_to(home)
     assert {file.name for file in weights.folder.iterdir()} == set(model())
-    assert hub.downloaded() == ["tekken.json", "params.json", "consolidated.safetensors"]
+    assert hub.downloaded() == [f"{MINI}/{file}" for file in ("tekken.json", "params.json", "consolidated.safetensors")]
     assert all(COMMIT in path for _, path, _ in hub.requests if "/cdn/" not in path)
     assert not any("Authorization" in headers for _, path, headers in hub.requests if path.startswith("/cdn/"))
-    assert "weights: 0.0 of 0.0 GB" in caplog.text
+    assert "weights: 0.0 of 0.0 MB" in caplog.text
     assert capfd.readouterr().err == ""
 
     asked = len(hub.requests)
@@ -339,76 +313,21 @@ async def test_only_what_is_needed_is_downloaded(
     assert len(hub.requests) == asked
 
 
-async def test_progress_is_told_every_tenth(
-    hub: Hub, settings: Settings, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 10_000)
-    monkeypatch.setattr(download, "GB", 1e6)
-    hub.files = model(**{"consolidated.safetensors": tensors(3_000_000)})
-    with caplog.at_level(logging.INFO, "voxtral_serverless.engine.download"):
-        await found(settings)
-    told = [record.getMessage() for record in caplog.records if " of 3.0 GB" in record.getMessage()]
-    assert 10 <= len(told) <= 12
-    assert told[-1] == "weights: 3.0 of 3.0 GB"
-
-
-def test_progress_over_xet(caplog: pytest.LogCaptureFixture) -> None:
-    """Xet itself needs its own servers; what the library does with our bar while it runs does not."""
-    from huggingface_hub.utils._xet_progress_reporting import XetDownloadProgressReporter
-
-    bar = download._bar(download._Progress(10**10))
-    with (
-        caplog.at_level(logging.INFO, "voxtral_serverless.engine.download"),
-        XetDownloadProgressReporter(reconstruction_desc="", total=10**10, log_level=30, tqdm_class=bar) as reporter,
-    ):
-        for done in (3 * 10**9, 10**10):
-            reporter.update_progress(
-                SimpleNamespace(
-                    total_bytes=10**10,
-                    total_bytes_completed=done,
-                    total_transfer_bytes_completed=done // 2,
-                    total_bytes_completion_rate=1e8,
-                    total_transfer_bytes_completion_rate=None,
-                )
-            )
-    assert caplog.messages == ["weights: 3.0 of 10.0 GB", "weights: 10.0 of 10.0 GB"]
-
-
 @pytest.mark.parametrize(("revision", "asked_for"), [(None, "main"), ("v1", "v1")])
 async def test_revision_with_a_name(
     revision: str | None, asked_for: str, hub: Hub, home: Path, settings: Settings
 ) -> None:
-    hub.name = "someone/Voxtral-FP8"
-    cache(home, model(), name=hub.name, commit=OTHER)
-    cache(home, model(), name=hub.name, commit="2" * 40)
-    settings = changed(settings, voxtral_model=hub.name, voxtral_revision=revision)
+    name = "someone/Voxtral-FP8"
+    hub.models[name] = hub.models[MINI]
+    cache(home, model(), name=name, commit=OTHER)
+    cache(home, model(), name=name, commit="2" * 40)
+    settings = changed(settings, voxtral_model=name, voxtral_revision=revision)
     weights = await found(settings)
     asked = len(hub.requests)
     assert hub.requests[0][1].partition("?")[0].endswith(f"/revision/{asked_for}")
     assert weights.folder.name == COMMIT
     assert await found(settings) == weights
     assert len(hub.requests) == asked
-
-
-async def test_broken_download_goes_on_where_it_broke(hub: Hub, settings: Settings) -> None:
-    chunk = 10 * 2**20  # the library keeps whole ones of these
-    hub.files = model(**{"consolidated.safetensors": tensors(chunk + 100_000)})
-    hub.cuts = [chunk + 1000]
-    await found(settings)
-    ranges = [headers.get("Range") for method, path, headers in hub.requests if path.startswith("/cdn/")]
-    assert ranges == [None, f"bytes={chunk}-"]
-
-
-async def test_download_that_breaks_for_good(
-    hub: Hub, settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    hub.cuts, hub.cdn_status = [1000], 503
-    message = await refused(settings, tmp_path)
-    assert "503" in message
-    assert "retry may help" in message
-    assert "Signature" not in caplog.text
-    hub.cdn_status = None
-    assert (await found(settings)).bytes == len(tensors())
 
 
 async def test_killed_download_is_not_taken_for_whole(
@@ -436,21 +355,6 @@ async def test_killed_download_is_not_taken_for_whole(
     assert not partial.exists()
 
 
-async def test_partial_download_of_a_living_worker_is_left_alone(hub: Hub, home: Path, settings: Settings) -> None:
-    blobs = home / f"models--{MINI.replace('/', '--')}" / "blobs"
-    partial = write(blobs, {"etag.01234567.incomplete": b"x"}) / "etag.01234567.incomplete"
-    await found(settings)
-    assert partial.exists()
-
-
-async def test_truncated_file_in_the_cache_is_fetched_again(hub: Hub, settings: Settings) -> None:
-    weights = await found(settings)
-    os.truncate(weights.folder / "consolidated.safetensors", 1000)
-    hub.requests.clear()
-    assert await found(settings) == weights
-    assert hub.downloaded() == ["consolidated.safetensors"]
-
-
 # Its refusals.
 
 
@@ -461,18 +365,10 @@ async def test_no_network(settings: Settings, tmp_path: Path) -> None:
     assert "RunPod" in message
 
 
-async def test_hub_that_does_not_answer(
-    hub: Hub, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(download, "METADATA_TIMEOUT_S", 0.2)
-    hub.silent = True
-    assert "cannot be reached" in await refused(settings, tmp_path)
-
-
 @pytest.mark.parametrize(
     ("refusal", "fields", "hint"),
     [
-        ({"token": "hf_right"}, {}, "set HF_TOKEN"),
+        ({"token": "hf_right", "private": True}, {}, "set HF_TOKEN"),
         ({"token": "hf_right"}, {"hf_token": TOKEN}, "does not accept HF_TOKEN"),
         ({}, {"hf_token": TOKEN}, "does not accept HF_TOKEN"),
         ({"gated": True}, {}, f"conditions on https://huggingface.co/{MINI} with an account, and set"),
@@ -503,42 +399,8 @@ async def test_hub_that_refuses(
     tmp_path: Path,
 ) -> None:
     for name, value in refusal.items():
-        setattr(hub, name, value)
+        setattr(hub if hasattr(hub, name) else hub.models[MINI], name, value)
     with pytest.raises(ModelUnavailable, match=hint):
         await found(changed(settings, **fields))
     await refused(changed(settings, **fields), tmp_path)
     assert not any(path.startswith("/cdn/") for _, path, _ in hub.requests)
-
-
-async def test_something_else_than_a_hub_answers(
-    hub: Hub, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A captive portal, for one."""
-    monkeypatch.setattr(hub, "_refusal", lambda request: web.Response(text="log in"))
-    assert "cannot be reached" in await refused(settings, tmp_path)
-
-
-async def test_too_little_room(hub: Hub, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=20_000))
-    monkeypatch.setattr(download, "GB", 1e3)
-    message = await refused(settings, tmp_path)
-    assert "needs 20.4 GB" in message
-    assert "20.0 GB free" in message
-    assert "volume" in message
-    assert hub.downloaded() == []
-
-
-async def test_disk_that_fills_up_on_the_way(
-    hub: Hub, home: Path, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # The library makes the name of its partial file from this.
-    monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(int=0))
-    etag = hashlib.sha256(hub.files["consolidated.safetensors"]).hexdigest()
-    blobs = write(home / f"models--{MINI.replace('/', '--')}" / "blobs", {})
-    (blobs / f"{etag}.00000000.incomplete").symlink_to("/dev/full")
-    assert "enlarge the container disk" in await refused(settings, tmp_path)
-
-
-async def test_cache_that_cannot_be_written(hub: Hub, home: Path, settings: Settings, tmp_path: Path) -> None:
-    home.parent.touch()
-    assert "cannot be written" in await refused(settings, tmp_path)

@@ -17,6 +17,8 @@ from typing import Any
 from voxtral_serverless.errors import ModelUnavailable
 
 PARAMS, TOKENIZER, TENSORS = "params.json", "tekken.json", "consolidated*.safetensors"
+FILES = (PARAMS, TOKENIZER, TENSORS)
+"""What is needed of a repository."""
 SHARD = re.compile(r"consolidated-\d{5}-of-(\d{5})\.safetensors")
 MAX_HEADER_BYTES = 100_000_000
 """Longest header that the safetensors format allows."""

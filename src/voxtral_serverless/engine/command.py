@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from voxtral_serverless.child import MACHINE
 from voxtral_serverless.engine.checkpoint import Weights
 from voxtral_serverless.engine.machine import Gpu
 from voxtral_serverless.engine.placement import (
@@ -43,12 +44,10 @@ REFUSED = {
 }
 """Flags that would blind or expose us, in full or shortened, as vLLM's parser takes them too."""
 INHERITED = (
-    "PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "LD_PRELOAD", "SSL_CERT_FILE",
-    "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "CUDA_HOME", "CUDA_CACHE_PATH", "NVIDIA_VISIBLE_DEVICES",
-    "NVIDIA_DRIVER_CAPABILITIES", "NCCL_DEBUG", "NCCL_P2P_DISABLE", "NCCL_SOCKET_IFNAME", "OMP_NUM_THREADS",
-    "PYTORCH_CUDA_ALLOC_CONF", "HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "TRITON_CACHE_DIR",
-    "TORCHINDUCTOR_CACHE_DIR", "FLASHINFER_WORKSPACE_BASE", "VLLM_CACHE_ROOT", "VLLM_LOGGING_LEVEL",
-    "VLLM_ENABLE_STARTUP_PLAN", "VLLM_CPU_KVCACHE_SPACE", "VLLM_CPU_OMP_THREADS_BIND",
+    *MACHINE, "TMPDIR", "SSL_CERT_FILE", "NCCL_DEBUG", "NCCL_P2P_DISABLE", "NCCL_SOCKET_IFNAME",
+    "HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR",
+    "FLASHINFER_WORKSPACE_BASE", "VLLM_CACHE_ROOT", "VLLM_LOGGING_LEVEL", "VLLM_ENABLE_STARTUP_PLAN",
+    "VLLM_CPU_KVCACHE_SPACE", "VLLM_CPU_OMP_THREADS_BIND",
 )  # fmt: skip
 """What the engine sees of our environment: none of our settings, no token, no key."""
 

@@ -1,0 +1,198 @@
+"""The worker's end of the one process that holds torch (`_torch_process`): started once, asked, replaced when it fails.
+
+Promises: one question at a time; a process that dies, hangs or fails over a question is replaced, and the question
+asked once more; a cancelled question is left within two seconds, with a fresh process where this one does not listen;
+nothing of it is left when the block ends. Leaves out: what is asked (`diarization.pyannote`), and of what models.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from voxtral_serverless.child import MACHINE, Child, running_child
+from voxtral_serverless.concurrency import in_daemon_thread
+from voxtral_serverless.errors import EngineUnavailable, StageFailed
+from voxtral_serverless.reporting import Report
+from voxtral_serverless.workspace import workspace
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 2
+CANCEL_S = 1.0
+"""A process that has not left a cancelled question by then is replaced."""
+PACKAGE = Path(__file__).with_name("__init__.py")
+BOOT = """
+import importlib.util, runpy, sys
+spec = importlib.util.spec_from_file_location("voxtral_serverless", sys.argv[1])
+sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+runpy.run_module("voxtral_serverless._torch_process", run_name="__main__")
+"""
+"""Lets the other Python find our package, and nothing else of our environment."""
+OFFLINE = {"PYANNOTE_METRICS_ENABLED": "0", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_OFFLINE": "1"}
+"""Its models are here; and pyannote tells its makers the length and the speakers of every recording, unless told not to."""
+
+
+class _Failed(Exception):
+    """The process is of no more use."""
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A process that can be asked."""
+
+    child: Child
+    device: str
+
+
+class TorchProcess:
+    """The process, or the one that took its place. Made by `torch_process`."""
+
+    def __init__(self, python: str, models: Callable[[], Mapping[str, Any]], freeze_timeout_s: float) -> None:
+        self._python, self._models, self._freeze_timeout_s = python, models, freeze_timeout_s
+        self._alone = asyncio.Lock()
+        self._endings: set[asyncio.Task[None]] = set()
+        self._begin()
+
+    @property
+    def pid(self) -> int | None:
+        """The number of the process that can be asked now; None while there is none."""
+        started = self._start.done() and not self._start.cancelled() and not self._start.exception()
+        return self._start.result().child.process.pid if started else None
+
+    async def ready(self) -> str:
+        """Wait until it can be asked. The device that it computes on, as torch calls it.
+
+        Raises:
+            EngineUnavailable, ModelUnavailable: it cannot be started.
+        """
+        return (await self._running()).device
+
+    async def ask(self, what: str, question: Mapping[str, Any], report: Report) -> dict[str, Any]:
+        """The answer to a question; `report` hears how far it is.
+
+        Raises:
+            StageFailed: two processes, one after the other, failed over it.
+            EngineUnavailable, ModelUnavailable: no process can be started any more.
+        """
+        async with self._alone:
+            for attempt in range(1, ATTEMPTS + 1):
+                running = await self._running()
+                try:
+                    return await self._ask(running.child, {"do": what, **question}, report)
+                except _Failed as failure:
+                    log.warning("the torch process failed, attempt %d of %d: %s", attempt, ATTEMPTS, failure)
+                    self._replace()
+        raise StageFailed(f"the process that is to {what} failed on this recording twice.")
+
+    async def close(self) -> None:
+        """End it."""
+        self._start.cancel()
+        await asyncio.gather(self._start, return_exceptions=True)
+        await asyncio.gather(self._stack.aclose(), *self._endings)
+
+    async def _running(self) -> _Running:
+        if self._start.done() and self.pid is None:
+            self._replace()
+        return await asyncio.shield(self._start)
+
+    def _begin(self) -> None:
+        self._stack, self._asked = AsyncExitStack(), 0
+        self._start = asyncio.create_task(self._started(self._stack))
+
+    def _replace(self) -> None:
+        """End this process, and start another one."""
+        ending = asyncio.create_task(self._stack.aclose())
+        self._endings.add(ending)
+        ending.add_done_callback(self._endings.discard)
+        self._begin()
+
+    async def _started(self, stack: AsyncExitStack) -> _Running:
+        models = await in_daemon_thread(self._models)
+        folder = stack.enter_context(workspace())
+        arguments = (self._python, "-c", BOOT, str(PACKAGE))
+        complaints = ""
+        try:
+            child = await stack.enter_async_context(
+                running_child(arguments, folder=folder, environment=_environment(folder))
+            )
+            await child.send(models)
+            message = await self._heard(child)
+            complaints = child.complaints()
+        except (OSError, _Failed, StageFailed) as failure:
+            message = {"event": "unable", "reason": str(failure)}
+        if message["event"] != "ready":
+            log.error("the torch process cannot start: %s\n%s", message["reason"], complaints)
+            raise EngineUnavailable(
+                "pyannote cannot be started; the worker's log says why. DIARIZER=none does without it.", complaints
+            )
+        for warning in message["warnings"]:
+            log.warning("%s", warning)
+        return _Running(child, message["device"])
+
+    async def _ask(self, child: Child, question: Mapping[str, Any], report: Report) -> dict[str, Any]:
+        self._asked += 1
+        try:
+            await child.send(question)
+            while (message := await self._heard(child))["event"] == "progress":
+                report(message["share"], 1.0)
+        except asyncio.CancelledError:
+            await self._leave(child)
+            raise
+        except StageFailed as failure:
+            raise _Failed(failure.message) from failure
+        if message["event"] != "answer":
+            raise _Failed(message.get("reason"))
+        return message
+
+    async def _leave(self, child: Child) -> None:
+        """Have the question that is being worked on left."""
+        left = False
+        try:
+            async with asyncio.timeout(CANCEL_S):
+                await child.send({"cancel": self._asked})
+                while (await self._heard(child))["event"] == "progress":
+                    pass
+            left = True
+        except (TimeoutError, StageFailed, _Failed) as failure:
+            log.info("the torch process did not leave a cancelled question (%s)", type(failure).__name__)
+        finally:
+            if not left:
+                self._replace()
+
+    async def _heard(self, child: Child) -> dict[str, Any]:
+        try:
+            message = await asyncio.wait_for(child.receive(), self._freeze_timeout_s)
+        except TimeoutError as error:
+            raise _Failed(f"it said nothing for {self._freeze_timeout_s:g} s") from error
+        if message is None:
+            raise _Failed(f"it died: {child.complaints()}")
+        return message
+
+
+@asynccontextmanager
+async def torch_process(
+    python: str, models: Callable[[], Mapping[str, Any]], *, freeze_timeout_s: float
+) -> AsyncIterator[TorchProcess]:
+    """A process of the interpreter `python`; still loading when the block is entered.
+
+    `models` tells what it is to load, as JSON values; it blocks, in a thread, as long as it takes to find them. A
+    process that says nothing for `freeze_timeout_s` has hung.
+    """
+    process = TorchProcess(python, models, freeze_timeout_s)
+    try:
+        yield process
+    finally:
+        await process.close()
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """What the process sees of ours; what its libraries write by the way goes to `folder`."""
+    machine = {name: value for name in MACHINE if (value := os.environ.get(name))}
+    return machine | OFFLINE | {"TMPDIR": str(folder), "MPLCONFIGDIR": str(folder), "HF_HOME": str(folder)}

@@ -1,0 +1,193 @@
+import asyncio
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import leftovers, no_report
+from tests.fakes.torch_process import command
+from tests.test_child import alive, eventually
+from voxtral_serverless.errors import EngineUnavailable, ModelUnavailable, StageFailed
+from voxtral_serverless.torch_process import TorchProcess, torch_process
+
+FREEZE_S = 1.0
+
+
+class Starts:
+    """Tells each process that is started how to behave: the first one first, the last one for all that follow."""
+
+    def __init__(self, *manners: Mapping[str, Any] | Exception) -> None:
+        self.manners, self.count = manners, 0
+
+    def __call__(self) -> Mapping[str, Any]:
+        manner = self.manners[min(self.count, len(self.manners) - 1)]
+        self.count += 1
+        if isinstance(manner, Exception):
+            raise manner
+        return manner
+
+
+def does(*what: str, **start: Any) -> dict[str, Any]:
+    return {"does": what, **start}
+
+
+def process(folder: Path, *manners: Mapping[str, Any] | Exception, freeze_s: float = 20.0) -> Any:
+    return torch_process(command(folder), Starts(*manners), freeze_timeout_s=freeze_s)
+
+
+async def ask(asked: TorchProcess, number: int = 0) -> dict[str, Any]:
+    return await asked.ask("diarize", {"number": number}, no_report)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(temporary: Path) -> Iterator[None]:
+    yield
+    assert not leftovers(temporary)
+
+
+async def test_one_process_answers_all_questions(tmp_path: Path) -> None:
+    shares: list[float] = []
+    async with process(tmp_path, does("answer")) as asked:
+        assert await asked.ready() == "cpu"
+        answers = await asyncio.gather(*(ask(asked, number) for number in range(5)))
+        assert [answer["echo"] for answer in answers] == [{"do": "diarize", "number": number} for number in range(5)]
+        await asked.ask("diarize", {}, lambda done, total: shares.append(done / total))
+    assert len({answer["pid"] for answer in answers}) == 1
+    assert shares == [0.5]
+    assert await eventually(lambda: not alive(answers[0]["pid"]))
+
+
+async def test_models_are_found_beside_the_block(tmp_path: Path) -> None:
+    found = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def find() -> dict[str, Any]:
+        asyncio.run_coroutine_threadsafe(found.wait(), loop).result(10)
+        return does("answer")
+
+    async with torch_process(command(tmp_path), find, freeze_timeout_s=20) as asked:
+        found.set()
+        await asked.ready()
+
+
+@pytest.mark.parametrize("failure", ["fail", "die", "babble", "hang"])
+async def test_failure_is_asked_again_of_a_fresh_process(
+    failure: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with process(tmp_path, does("answer", failure), does("answer"), freeze_s=FREEZE_S) as asked:
+        first, second, third = [await ask(asked, number) for number in range(3)]
+    assert first["pid"] != second["pid"] == third["pid"]
+    assert second["echo"]["number"] == 1
+    assert "attempt 1 of 2" in caplog.text
+    assert not alive(first["pid"])
+
+
+async def test_second_failure_is_told_and_the_next_question_answered(tmp_path: Path) -> None:
+    async with process(tmp_path, does("die"), does("fail"), does("answer")) as asked:
+        with pytest.raises(StageFailed, match="failed on this recording twice"):
+            await ask(asked)
+        assert (await ask(asked, 1))["echo"]["number"] == 1
+
+
+async def cancelled(asked: TorchProcess) -> float:
+    """Cancel a question under way; the seconds until it is left."""
+    started = asyncio.Event()
+    task = asyncio.create_task(asked.ask("diarize", {}, lambda done, total: started.set()))
+    await asyncio.wait_for(started.wait(), 20)
+    began = time.monotonic()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    return time.monotonic() - began
+
+
+async def test_cancelled_question_is_left_and_the_process_kept(tmp_path: Path) -> None:
+    async with process(tmp_path, does("answer", "slow", "answer")) as asked:
+        before = await ask(asked)
+        assert await cancelled(asked) < 1
+        assert (await ask(asked))["pid"] == before["pid"]
+
+
+async def test_process_that_does_not_hear_is_replaced(tmp_path: Path) -> None:
+    async with process(tmp_path, does("answer", "deaf"), does("answer")) as asked:
+        before = await ask(asked)
+        assert await cancelled(asked) < 2
+        assert (await ask(asked))["pid"] != before["pid"]
+        assert await eventually(lambda: not alive(before["pid"]))
+
+
+async def test_second_cancellation_does_not_wait(tmp_path: Path) -> None:
+    async with process(tmp_path, does("deaf"), does("answer")) as asked:
+        started = asyncio.Event()
+        task = asyncio.create_task(asked.ask("diarize", {}, lambda done, total: started.set()))
+        await asyncio.wait_for(started.wait(), 20)
+        task.cancel()
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await ask(asked)
+
+
+async def test_question_that_waits_its_turn_is_cancelled_at_once(tmp_path: Path) -> None:
+    async with process(tmp_path, does("slow", "answer")) as asked:
+        first = asyncio.create_task(ask(asked))
+        await asyncio.sleep(0.2)
+        second = asyncio.create_task(ask(asked))
+        await asyncio.sleep(0.1)
+        second.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await second
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        await ask(asked)
+
+
+@pytest.mark.parametrize("start", ["unable", "die", "hang"])
+async def test_process_that_cannot_start(start: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with process(tmp_path, does(start=start), freeze_s=FREEZE_S) as asked:
+        with pytest.raises(EngineUnavailable, match="cannot be started") as refusal:
+            await asked.ready()
+    assert "/models" not in str(refusal.value)
+    reasons = {"unable": "no such network", "die": "libcudart", "hang": "said nothing for 1 s"}
+    assert reasons[start] in caplog.text
+
+
+async def test_start_that_failed_is_tried_again(tmp_path: Path) -> None:
+    async with process(tmp_path, ModelUnavailable("gone."), does("answer")) as asked:
+        with pytest.raises(ModelUnavailable):
+            await asked.ready()
+        await ask(asked)
+
+
+async def test_warnings_reach_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        async with process(tmp_path, does("answer", warnings=["an unknown version"])) as asked:
+            await asked.ready()
+    assert "an unknown version" in caplog.text
+
+
+async def test_block_left_while_it_loads(tmp_path: Path) -> None:
+    async with process(tmp_path, does(start="hang")):
+        await asyncio.sleep(0.3)
+
+
+async def test_command_that_is_no_python(tmp_path: Path) -> None:
+    async with torch_process(str(tmp_path / "nothing"), lambda: does("answer"), freeze_timeout_s=5) as asked:
+        with pytest.raises(EngineUnavailable):
+            await asked.ready()
+
+
+async def test_nothing_of_ours_but_the_machine_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from voxtral_serverless.torch_process import _environment
+
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setenv("PYTHONPATH", "/elsewhere")
+    seen = _environment(tmp_path)
+    assert not {"HF_TOKEN", "PYTHONPATH"} & seen.keys()
+    assert seen["PYANNOTE_METRICS_ENABLED"] == "0"
+    assert seen["HF_HUB_OFFLINE"] == "1"
