@@ -57,7 +57,7 @@ def clips_of(recording: Recording) -> list[Clip]:
     edges = [CALL_S * index / TURNS for index in range(TURNS + 1)]
     spans = [Span(start, end - PAUSE_S) for start, end in pairwise(edges)]
     turns = [Turn(span, f"SPEAKER_0{index % 2}") for index, span in enumerate(spans)]
-    return plan_by_turns(turns, spans, CALL_S, quietest=recording.quietest)
+    return plan_by_turns(turns, {None: spans}, CALL_S, quietest=recording.quietest)
 
 
 @asynccontextmanager

@@ -273,12 +273,12 @@ def test_private_address_is_refused(origin: Origin) -> None:
 @pytest.mark.parametrize(
     "environment",
     [
-        {"ENGINE": "vllm"},
+        {"ENGINE": "vllm", "DIARIZATION_PYTHON": "no/python"},
         {"MAX_DURATION_S": "soon"},
         {"MAX_DURATION_S": "inf"},
         {"JOB_DEFAULTS": "{"},
         {"JOB_DEFAULTS": '{"num_speaker": 2}'},
-        {"DIARIZER": "pyannote"},
+        {"DIARIZER": "pyannote", "DIARIZATION_PYTHON": "no/python"},
     ],
 )
 def test_our_fault_is_exit_1(environment: dict[str, str], short: Path) -> None:

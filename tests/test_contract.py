@@ -172,7 +172,7 @@ def test_any_payload_parses_or_is_an_invalid_job(payload: object) -> None:
 
 
 def result(**fields: Any) -> JobResult:
-    meta = Meta(version="1", engine="e", models={}, timings={}, warnings=[Notice("a", "b")], quality={})
+    meta = Meta(version="1", engine="e", models={}, channels={}, timings={}, warnings=[Notice("a", "b")], quality={})
     needed = {"task": "transcribe_diarized", "language": "fr", "duration": 1.0, "transcriptions": [], "meta": meta}
     return JobResult(**{**needed, **fields})
 

@@ -1,4 +1,5 @@
 import re
+from collections.abc import Sequence
 
 import pysubs2
 import pytest
@@ -7,8 +8,14 @@ from hypothesis import strategies as st
 
 from voxtral_serverless.audio.recording import Span
 from voxtral_serverless.contract import FileFormat
+from voxtral_serverless.diarization.turns import Turn
 from voxtral_serverless.formats import render
 from voxtral_serverless.transcription.plan import Utterance
+
+
+def rendered(name: FileFormat, said: Sequence[Utterance]) -> str:
+    return render(name, said, [Turn(one.span, one.speaker, one.channel) for one in said])
+
 
 SAID = [
     Utterance(Span(0.5, 2.25), "SPEAKER_00", "Bonjour, je vous appelle & <vous> écoute."),
@@ -18,43 +25,51 @@ SAID = [
 
 
 def test_srt() -> None:
-    assert render("srt", SAID) == (
+    assert rendered("srt", SAID) == (
         "1\n00:00:00,500 --> 00:00:02,250\nSPEAKER_00: Bonjour, je vous\nappelle & <vous> écoute.\n\n"
         "2\n01:01:01,000 --> 01:01:02,500\nMme Petit: Oui.\n\n"
     )
 
 
 def test_vtt() -> None:
-    assert render("vtt", SAID) == (
+    assert rendered("vtt", SAID) == (
         "WEBVTT\n\n1\n00:00:00.500 --> 00:00:02.250\n<v SPEAKER_00>Bonjour, je vous\nappelle &amp; &lt;vous&gt; écoute.\n\n"
         "2\n01:01:01.000 --> 01:01:02.500\n<v Mme Petit>Oui.\n\n"
     )
 
 
 def test_txt() -> None:
-    assert render("txt", SAID) == (
+    assert rendered("txt", SAID) == (
         "[0:00:00] SPEAKER_00: Bonjour, je vous appelle & <vous> écoute.\n[1:01:01] Mme Petit: Oui.\n"
     )
 
 
 def test_rttm_has_every_turn() -> None:
-    assert render("rttm", SAID) == (
+    assert rendered("rttm", SAID) == (
         "SPEAKER recording 1 0.500 1.750 <NA> <NA> SPEAKER_00 <NA> <NA>\n"
         "SPEAKER recording 1 3661.000 1.500 <NA> <NA> Mme_Petit <NA> <NA>\n"
         "SPEAKER recording 1 3700.000 1.000 <NA> <NA> SPEAKER_00 <NA> <NA>\n"
     )
 
 
+def test_rttm_has_what_overlaps_and_its_channel() -> None:
+    timeline = [Turn(Span(0, 2), "SPEAKER_00", 0), Turn(Span(1, 1.5), "SPEAKER_01", 1)]
+    assert render("rttm", SAID, timeline) == (
+        "SPEAKER recording 1 0.000 2.000 <NA> <NA> SPEAKER_00 <NA> <NA>\n"
+        "SPEAKER recording 2 1.000 0.500 <NA> <NA> SPEAKER_01 <NA> <NA>\n"
+    )
+
+
 def test_speakers_that_nobody_told_apart() -> None:
     said = [Utterance(Span(0, 1), None, "Oui.")]
-    assert render("txt", said) == "[0:00:00] Oui.\n"
-    assert "Oui." in render("srt", said)
-    assert " unknown " in render("rttm", said)
+    assert rendered("txt", said) == "[0:00:00] Oui.\n"
+    assert "Oui." in rendered("srt", said)
+    assert " unknown " in rendered("rttm", said)
 
 
 @pytest.mark.parametrize("name", ["srt", "vtt", "txt", "rttm"])
 def test_silence_renders(name: FileFormat) -> None:
-    assert render(name, []).strip() in ("", "WEBVTT")
+    assert rendered(name, []).strip() in ("", "WEBVTT")
 
 
 text = st.text("abcé {}<>&-i/\\N,.", min_size=1, max_size=80).filter(lambda value: bool(value.split()))
@@ -62,7 +77,7 @@ text = st.text("abcé {}<>&-i/\\N,.", min_size=1, max_size=80).filter(lambda val
 
 @given(text, st.sampled_from(["srt", "vtt"]))
 def test_subtitles_read_back_with_the_same_words(said: str, name: FileFormat) -> None:
-    file = render(name, [Utterance(Span(1, 5), None, said)])
+    file = rendered(name, [Utterance(Span(1, 5), None, said)])
     blocks = re.split(r"\n\n+", file.removeprefix("WEBVTT").strip())
     shown = " ".join(line for block in blocks for line in block.split("\n")[2:])
     for mark, escaped in (("<", "&lt;"), (">", "&gt;"), ("&", "&amp;")):
@@ -73,5 +88,5 @@ def test_subtitles_read_back_with_the_same_words(said: str, name: FileFormat) ->
 
 def test_name_that_needs_a_line_of_its_own() -> None:
     said = [Utterance(Span(0, 1), "Madame la Directrice Générale", "Anticonstitutionnellement.")]
-    assert render("srt", said).split("\n")[2:4] == ["Madame la Directrice Générale:", "Anticonstitutionnellement."]
-    assert render("vtt", said).split("\n")[4] == "<v Madame la Directrice Générale>Anticonstitutionnellement."
+    assert rendered("srt", said).split("\n")[2:4] == ["Madame la Directrice Générale:", "Anticonstitutionnellement."]
+    assert rendered("vtt", said).split("\n")[4] == "<v Madame la Directrice Générale>Anticonstitutionnellement."

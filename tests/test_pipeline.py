@@ -20,7 +20,7 @@ from voxtral_serverless.audio.recording import Recording, Span
 from voxtral_serverless.contract import JobResult, parse_job, parse_options
 from voxtral_serverless.diarization.turns import Diarization, SpeakerHints, Turn
 from voxtral_serverless.errors import AudioTooLong, EngineUnavailable, StageFailed, VoxtralError
-from voxtral_serverless.pipeline import _labelled, process, source_of
+from voxtral_serverless.pipeline import process, source_of
 from voxtral_serverless.progress import NoEvents, Progress
 from voxtral_serverless.reporting import Report
 from voxtral_serverless.services import Services, embedded_services
@@ -50,7 +50,7 @@ def embedded(**settings: Any) -> Services:
 async def first_turns(tmp_path: Path, seconds: float = 12.0) -> Path:
     """A short piece of the bundled call: two turns."""
     folder = tmp_path / "cut"
-    folder.mkdir()
+    folder.mkdir(parents=True)
     recording = await decode(CALL, folder, 9000, lambda done, total: None)
     return wav(tmp_path / "short.wav", np.asarray(recording.clip(Span(0, seconds)))[None])
 
@@ -121,7 +121,7 @@ async def test_what_the_decoder_warns_of_is_in_the_answer(tmp_path: Path) -> Non
 
 
 async def test_file_that_cannot_be_rendered_is_null(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(name: str, utterances: Sequence[Utterance]) -> str:
+    def broken(name: str, utterances: Sequence[Utterance], timeline: Sequence[Turn]) -> str:
         if name == "srt":
             raise RuntimeError
         return "text"
@@ -130,12 +130,6 @@ async def test_file_that_cannot_be_rendered_is_null(tmp_path: Path, monkeypatch:
     result = await run(wav(tmp_path / "a.wav", tone(1.0)), formats=["srt", "txt"])
     assert result.files == {"srt": None, "txt": "text"}
     assert "internal_error" in codes(result)
-
-
-def test_labels_go_by_appearance_beyond_ten_speakers() -> None:
-    turns = [Turn(Span(index, index + 1), f"SPEAKER_{index:02d}") for index in range(120)]
-    labelled = _labelled(turns, [f"name {index}" for index in range(119)])
-    assert [turn.speaker for turn in labelled] == [*(f"name {index}" for index in range(119)), "SPEAKER_119"]
 
 
 async def test_what_was_asked_for_comes_along(tmp_path: Path) -> None:
@@ -175,6 +169,52 @@ class BrokenDiarizer:
         self, recording: Recording, speech: tuple[Span, ...], hints: SpeakerHints, report: Report
     ) -> Diarization:
         raise self.error
+
+
+class KnownTurns:
+    """A diarizer that answers what it was given."""
+
+    def __init__(self, *turns: Turn, timeline: tuple[Turn, ...] | None = None) -> None:
+        self.found = Diarization(turns, timeline=timeline)
+        self.hints: SpeakerHints | None = None
+
+    async def diarize(
+        self, recording: Recording, speech: tuple[Span, ...], hints: SpeakerHints, report: Report
+    ) -> Diarization:
+        self.hints = hints
+        return self.found
+
+
+async def told_apart(tmp_path: Path, diarizer: KnownTurns, **fields: Any) -> JobResult:
+    return await run(await first_turns(tmp_path), dataclasses.replace(embedded(), diarizer=diarizer), **fields)
+
+
+def by(start: float, end: float, speaker: str) -> Turn:
+    return Turn(Span(start, end), speaker)
+
+
+async def test_speakers_are_numbered_by_appearance_and_called_by_their_labels(tmp_path: Path) -> None:
+    overlapping = (by(0, 5, "X"), by(4, 4.6, "Z"), by(5, 5.2, "Z"), by(5.2, 12, "W"))
+    diarizer = KnownTurns(by(0, 5, "X"), by(5, 5.2, "Z"), by(5.2, 12, "W"), timeline=overlapping)
+    result = await told_apart(tmp_path, diarizer, speaker_labels=["Agent"], formats=["rttm"], max_speakers=9)
+    assert diarizer.hints == SpeakerHints(None, None, 9)
+    assert [entry.speaker for entry in result.transcriptions] == ["Agent", "SPEAKER_01"]
+    assert result.files is not None
+    speakers = [line.split()[7] for line in (result.files["rttm"] or "").splitlines()]
+    assert speakers == ["Agent", "SPEAKER_02", "SPEAKER_02", "SPEAKER_01"]
+    assert result.meta.quality["overlap_share"] == pytest.approx(0.6 / 12, abs=0.001)
+    assert result.meta.quality["interruptions"] == 0
+
+
+async def test_speech_that_no_speaker_is_found_for_keeps_its_words(tmp_path: Path) -> None:
+    result = await told_apart(tmp_path, KnownTurns(by(0, 3.5, "X"), timeline=(by(0, 3.5, "X"),)))
+    assert result.transcriptions[0].speaker == "SPEAKER_00"
+    assert {entry.speaker for entry in result.transcriptions[1:]} == {None}
+    assert all(entry.text for entry in result.transcriptions)
+    assert "speech_without_speaker" in codes(result)
+    nobody = await told_apart(tmp_path / "again", KnownTurns(timeline=()))
+    assert nobody.transcriptions
+    assert nobody.meta.quality["overlap_share"] == 0
 
 
 @pytest.mark.parametrize("error", [StageFailed("out of memory."), ValueError("/secret/path")])

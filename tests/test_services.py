@@ -6,9 +6,13 @@ from typing import Any
 
 import pytest
 
+from tests.diarization.test_models import community
 from tests.engine.test_weights import model
 from tests.fakes.hub import write
+from tests.fakes.torch_process import command
 from tests.fakes.vllm_server import Manners, Vllm, running_vllm, vllm_command
+from tests.test_child import alive
+from voxtral_serverless.diarization.pyannote import PyannoteDiarizer, find_python
 from voxtral_serverless.errors import EngineUnavailable, InvalidConfiguration, ModelUnavailable
 from voxtral_serverless.services import embedded_services, running_services
 from voxtral_serverless.settings import load_settings
@@ -59,9 +63,41 @@ async def test_auto_takes_a_vllm_with_a_gpu(tmp_path: Path) -> None:
     assert "this machine has 22 GB, of which 12 are free" in message
 
 
-@pytest.mark.parametrize("settings", [{"engine": "vllm"}, {"diarizer": "pyannote"}])
+@pytest.mark.parametrize("settings", [{"engine": "vllm"}, {"engine": "embedded", "diarizer": "pyannote"}])
 async def test_pyannote_that_is_not_there_is_never_replaced_in_silence(settings: dict[str, Any]) -> None:
     assert "DIARIZER=embedded" in await refused(**settings)
+    assert "'no/python' (DIARIZATION_PYTHON)" in await refused(diarization_python="no/python", **settings)
+
+
+async def test_pyannote_starts_beside_the_engine(tmp_path: Path) -> None:
+    vllm_command(tmp_path, Manners())
+    settings = load_settings(
+        engine="vllm",
+        voxtral_model=str(write(tmp_path / "tiny", model())),
+        diarization_python=command(tmp_path),
+        diarization_model=str(write(tmp_path / "who", community())),
+    )
+    async with running_services(settings) as services:
+        await asyncio.wait_for(services.ready(), 30)
+        assert isinstance(services.diarizer, PyannoteDiarizer)
+        assert services.models["diarization"] == "who"
+        pid = services.diarizer.process.pid
+    assert not alive(pid or 0)
+
+
+async def test_pyannotes_models_are_looked_at_at_the_start(tmp_path: Path) -> None:
+    places = {"diarization_python": command(tmp_path), "diarization_model": str(tmp_path / "nothing")}
+    message = await refused(engine="embedded", diarizer="pyannote", **places)
+    assert message.startswith("model_unavailable: ")
+
+
+def test_python_with_pyannote_is_found(tmp_path: Path) -> None:
+    assert find_python(None) is None
+    beside = tmp_path / ".venv-diarization" / "bin"
+    beside.mkdir(parents=True)
+    (beside / "python").symlink_to(sys.executable)
+    assert find_python(None) == str(beside / "python")
+    assert find_python(str(beside / "python")) == str(beside / "python")
 
 
 @pytest.mark.parametrize(

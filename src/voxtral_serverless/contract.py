@@ -276,6 +276,7 @@ class Meta(_Answer):
     version: str
     engine: str
     models: dict[str, str]
+    channels: dict[str, JsonValue]
     timings: dict[str, float]
     warnings: list[Notice]
     quality: dict[str, JsonValue]

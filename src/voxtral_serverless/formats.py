@@ -1,6 +1,7 @@
 """Files made of a conversation: SubRip, WebVTT, plain text, RTTM.
 
-Subtitles are cut by `subtitles` and written by pysubs2. An utterance without a text is in the RTTM only.
+Subtitles are cut by `subtitles` and written by pysubs2. An utterance without a text is in none of them; the RTTM holds
+who speaks when, overlaps included, whatever became of the texts.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from collections.abc import Sequence
 from html import escape
 
 from voxtral_serverless.contract import FileFormat
+from voxtral_serverless.diarization.turns import Turn
 from voxtral_serverless.subtitles import Cue, cues
 from voxtral_serverless.transcription.plan import Utterance
 
 
-def render(name: FileFormat, utterances: Sequence[Utterance]) -> str:
+def render(name: FileFormat, utterances: Sequence[Utterance], timeline: Sequence[Turn]) -> str:
     """The file `name` of a conversation, as text that ends with a line break (empty where there is nothing)."""
     match name:
         case "srt" | "vtt":
@@ -21,7 +23,7 @@ def render(name: FileFormat, utterances: Sequence[Utterance]) -> str:
         case "txt":
             return _plain_text(utterances)
         case "rttm":
-            return _rttm(utterances)
+            return _rttm(timeline)
 
 
 def _subtitles(name: str, all_cues: Sequence[Cue]) -> str:
@@ -56,10 +58,10 @@ def _plain_text(utterances: Sequence[Utterance]) -> str:
     return "".join(lines)
 
 
-def _rttm(utterances: Sequence[Utterance]) -> str:
-    """NIST's Rich Transcription Time Marked: one SPEAKER line an utterance, `unknown` where nobody is named."""
+def _rttm(timeline: Sequence[Turn]) -> str:
+    """NIST's Rich Transcription Time Marked: one SPEAKER line a turn, `unknown` where nobody is named."""
     return "".join(
-        f"SPEAKER recording {1 + (u.channel or 0)} {u.span.start:.3f} {u.span.duration:.3f} <NA> <NA> "
-        f"{'_'.join((u.speaker or 'unknown').split())} <NA> <NA>\n"
-        for u in utterances
+        f"SPEAKER recording {1 + (turn.channel or 0)} {turn.span.start:.3f} {turn.span.duration:.3f} <NA> <NA> "
+        f"{'_'.join((turn.speaker or 'unknown').split())} <NA> <NA>\n"
+        for turn in timeline
     )

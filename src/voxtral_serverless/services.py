@@ -10,11 +10,12 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from voxtral_serverless.analysis.judgement import Judgement
 from voxtral_serverless.audio.recording import Recording, Span
+from voxtral_serverless.concurrency import together
 from voxtral_serverless.diarization.turns import Diarization, SpeakerHints
 from voxtral_serverless.errors import EngineUnavailable, Notice
 from voxtral_serverless.reporting import Report
@@ -23,6 +24,7 @@ from voxtral_serverless.transcription.plan import Clip, Utterance
 from voxtral_serverless.transcription.transcript import Heard, Transcript
 
 if TYPE_CHECKING:
+    from voxtral_serverless.diarization.pyannote import PyannoteDiarizer
     from voxtral_serverless.engine.client import Engine
 
 log = logging.getLogger(__name__)
@@ -40,7 +42,11 @@ class Diarizer(Protocol):
     async def diarize(
         self, recording: Recording, speech: tuple[Span, ...], hints: SpeakerHints, report: Report
     ) -> Diarization:
-        """The turns of `recording`, in order, its speakers named SPEAKER_00, … by appearance."""
+        """The turns of `recording`, in order; what its speakers are called says only who is the same.
+
+        Raises:
+            StageFailed: it cannot be done, for this recording.
+        """
 
 
 class Transcriber(Protocol):
@@ -96,17 +102,25 @@ class Services:
 
 @asynccontextmanager
 async def running_services(settings: Settings) -> AsyncIterator[Services]:
-    """The parts that `settings` ask for. An engine of our own starts beside the block, and ends with it.
+    """The parts that `settings` ask for. What has to start, starts beside the block, all at once, and ends with it.
 
     Raises:
-        EngineUnavailable, ModelUnavailable, InvalidConfiguration: an engine was asked for that cannot be had.
+        EngineUnavailable, ModelUnavailable, InvalidConfiguration: a part was asked for that cannot be had.
     """
     served = await asyncio.to_thread(_wants_vllm, settings)
     if settings.diarizer == "pyannote" or (settings.diarizer == "auto" and served):
-        raise EngineUnavailable(
-            "the pyannote diarizer is not part of this version yet: DIARIZER=embedded runs the self-test one, "
-            "DIARIZER=none tells nobody apart."
-        )
+        from voxtral_serverless.diarization.pyannote import running_pyannote
+
+        async with running_pyannote(settings) as pyannote, _running_engine(settings, served) as services:
+            yield _diarized_by(pyannote, services)
+    else:
+        async with _running_engine(settings, served) as services:
+            yield services
+
+
+@asynccontextmanager
+async def _running_engine(settings: Settings, served: bool) -> AsyncIterator[Services]:
+    """The parts over the engine, with the embedded diarizer or none."""
     if not served:
         yield embedded_services(settings)
         return
@@ -114,6 +128,18 @@ async def running_services(settings: Settings) -> AsyncIterator[Services]:
 
     async with running_engine(settings) as engine:
         yield served_services(settings, engine)
+
+
+def _diarized_by(pyannote: PyannoteDiarizer, services: Services) -> Services:
+    """The parts with pyannote for a diarizer. They are ready when both it and the rest are."""
+
+    async def ready() -> None:
+        async with together() as tasks:
+            tasks.create_task(pyannote.ready())
+            tasks.create_task(services.ready())
+
+    models = services.models | {"diarization": pyannote.model}
+    return replace(services, diarizer=pyannote, models=models, ready=ready)
 
 
 def _wants_vllm(settings: Settings) -> bool:
@@ -136,7 +162,7 @@ def served_services(settings: Settings, engine: Engine) -> Services:
     from voxtral_serverless.engine.requests import Requests
     from voxtral_serverless.transcription.voxtral import VoxtralTranscriber
 
-    diarizer, name = _embedded_diarizer(settings)
+    diarizer, name = _embedded_diarizer(settings.diarizer == "embedded")
     models = {"transcription": engine.client.model, "diarization": name, "analysis": engine.client.model}
     requests = Requests(engine, settings.max_requests)
     return Services(
@@ -159,7 +185,7 @@ def embedded_services(settings: Settings) -> Services:
     from voxtral_serverless.analysis.embedded import EmbeddedAnalyst
     from voxtral_serverless.transcription.sphinx import SphinxTranscriber
 
-    diarizer, name = _embedded_diarizer(settings)
+    diarizer, name = _embedded_diarizer(settings.diarizer in {"auto", "embedded"})
     models = {
         "transcription": f"pocketsphinx {_version('pocketsphinx')} en-us",
         "diarization": name,
@@ -170,12 +196,12 @@ def embedded_services(settings: Settings) -> Services:
     )
 
 
-def _embedded_diarizer(settings: Settings) -> tuple[Diarizer | None, str]:
-    """The embedded diarizer, None where nobody is to be told apart; and its name."""
+def _embedded_diarizer(wanted: bool) -> tuple[Diarizer | None, str]:
+    """The embedded diarizer, or none; and its name."""
+    if not wanted:
+        return None, "none"
     from voxtral_serverless.diarization.embedded import EmbeddedDiarizer
 
-    if settings.diarizer == "none":
-        return None, "none"
     return EmbeddedDiarizer(), f"voice features and Ward clustering (scikit-learn {_version('scikit-learn')})"
 
 

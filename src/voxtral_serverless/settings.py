@@ -26,7 +26,7 @@ class Settings(BaseSettings):
     )
 
     hf_token: SecretStr | None = None
-    """Hugging Face token, for weights that need one."""
+    """Hugging Face token, for weights that need one, as pyannote's do."""
 
     voxtral_model: str = "mistralai/Voxtral-Mini-3B-2507"
     """The Voxtral to serve: `mistralai/Voxtral-Mini-3B-2507`, `mistralai/Voxtral-Small-24B-2507`, or a folder."""

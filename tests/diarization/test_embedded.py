@@ -1,5 +1,6 @@
 import asyncio
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from voxtral_serverless.audio.recording import Recording, Span
 from voxtral_serverless.audio.voice_activity import detect_speech
 from voxtral_serverless.diarization import embedded
 from voxtral_serverless.diarization.embedded import EmbeddedDiarizer
-from voxtral_serverless.diarization.turns import Diarization, SpeakerHints
+from voxtral_serverless.diarization.turns import Diarization, SpeakerHints, names_by_appearance, renamed
 
 Heard = tuple[Recording, tuple[Span, ...]]
 SHARED = ROOT.parent / "shared" / "audio"
@@ -30,7 +31,8 @@ async def call(tmp_path: Path) -> Heard:
 
 
 async def diarize(heard: Heard, hints: SpeakerHints | None = None) -> Diarization:
-    return await EmbeddedDiarizer().diarize(*heard, hints or SpeakerHints(), no_report)
+    found = await EmbeddedDiarizer().diarize(*heard, hints or SpeakerHints(), no_report)
+    return replace(found, turns=tuple(renamed(found.turns, names_by_appearance(found.turns))))
 
 
 def speakers(answer: Diarization) -> list[str | None]:

@@ -9,12 +9,16 @@ from voxtral_serverless.diarization.turns import (
     FOLD_GAP_S,
     FRAGMENT_S,
     MERGE_GAP_S,
+    SpeakerHints,
     Turn,
+    count_notices,
     covered_by,
     fold_fragments,
     in_order,
     merge_gaps,
-    name_by_appearance,
+    names_by_appearance,
+    renamed,
+    unclaimed,
     without_speakers,
 )
 
@@ -42,6 +46,21 @@ def test_short_gap_of_one_speaker_is_closed() -> None:
 def test_turn_of_another_speaker_keeps_turns_apart() -> None:
     between = [Turn(Span(0, 1), "A"), Turn(Span(1.1, 1.4), "B"), Turn(Span(1.5, 3), "A")]
     assert merge_gaps(between) == between
+
+
+def test_word_spoken_over_a_turn_does_not_cut_it() -> None:
+    over = [Turn(Span(0, 2), "A", 0), Turn(Span(1, 1.5), "B", 1), Turn(Span(2.5, 4), "A", 0)]
+    assert merge_gaps(over) == [Turn(Span(0, 4), "A", 0), over[1]]
+
+
+def test_pause_of_one_does_not_keep_the_others_turns_apart() -> None:
+    both = [
+        Turn(Span(0, 1), "A", 0),
+        Turn(Span(0.2, 1.2), "B", 1),
+        Turn(Span(1.3, 3), "B", 1),
+        Turn(Span(1.5, 2), "A", 0),
+    ]
+    assert merge_gaps(both) == [Turn(Span(0, 2), "A", 0), Turn(Span(0.2, 3), "B", 1)]
 
 
 @given(turns)
@@ -101,6 +120,21 @@ def test_lone_fragment_and_a_short_word_stay() -> None:
 def test_two_fragments_become_one_of_the_longer() -> None:
     assert fold_fragments([Turn(Span(0, 0.2), "A"), Turn(Span(0.5, 0.6), "B")]) == [Turn(Span(0, 0.6), "A")]
     assert fold_fragments([Turn(Span(0, 0.1), "A"), Turn(Span(0.2, 0.4), "B")]) == [Turn(Span(0, 0.4), "B")]
+
+
+def test_speech_that_no_turn_claims() -> None:
+    speech = [Span(0, 4), Span(5, 6), Span(8, 10)]
+    found = [Turn(Span(0.05, 2.5), "A"), Turn(Span(8, 11), "B")]
+    free = unclaimed(speech, found)
+    assert free == [Turn(Span(2.5, 4), None), Turn(Span(5, 6), None)]
+    assert unclaimed(speech, []) == without_speakers(speech)
+    assert fold_fragments([*found, *free]) == in_order([*found, *free])
+
+
+def test_little_of_nobodys_goes_to_the_turn_beside_it() -> None:
+    assert fold_fragments([Turn(Span(0, 0.3), "A"), Turn(Span(0.3, 1.2), None)]) == [Turn(Span(0, 1.2), "A")]
+    alone = [Turn(Span(0, 1), "A"), Turn(Span(1.6, 2.2), None)]
+    assert fold_fragments(alone) == alone
 
 
 def test_fragment_inside_a_turn_vanishes_in_it() -> None:
@@ -164,12 +198,36 @@ def test_folding_loses_no_moment_of_a_channel(some: list[Turn]) -> None:
 
 @given(turns)
 def test_names_follow_appearance(some: list[Turn]) -> None:
-    named = name_by_appearance(some)
+    named = renamed(some, names_by_appearance(some))
     first = list(dict.fromkeys(turn.speaker for turn in named))
     assert first == [f"SPEAKER_{index:02d}" for index in range(len(first))]
-    assert [turn.span for turn in named] == [turn.span for turn in in_order(some)]
-    pairs = {(old.speaker, new.speaker) for old, new in zip(in_order(some), named, strict=True)}
-    assert len(pairs) == len(first)
+    assert [turn.span for turn in named] == [turn.span for turn in some]
+    assert len({(old.speaker, new.speaker) for old, new in zip(some, named, strict=True)}) == len(first)
+
+
+def test_who_has_no_name_stays_nameless() -> None:
+    of_nobody = without_speakers([Span(0, 1)])
+    assert renamed(of_nobody, names_by_appearance(of_nobody)) == of_nobody
+    assert renamed([Turn(Span(0, 1), "late")], {}) == [Turn(Span(0, 1), "late")]
+
+
+@pytest.mark.parametrize(
+    ("hints", "words"),
+    [
+        (SpeakerHints(), None),
+        (SpeakerHints(2), None),
+        (SpeakerHints(least=1, most=2), None),
+        (SpeakerHints(3), "3 speakers were asked for, 2 could be told apart."),
+        (SpeakerHints(least=4), "4 speakers were asked for, 2"),
+        (SpeakerHints(1), "at most 1 speakers were asked for, 2"),
+        (SpeakerHints(most=1), "at most 1 speakers"),
+    ],
+)
+def test_count_that_is_not_met_is_told(hints: SpeakerHints, words: str | None) -> None:
+    notices = count_notices([Turn(Span(0, 1), "A"), Turn(Span(1, 2), "B"), Turn(Span(2, 3), "A")], hints)
+    assert len(notices) == (words is not None)
+    assert all((words or "") in notice.message for notice in notices)
+    assert not count_notices([], hints)
 
 
 @given(st.sets(st.integers(0, 600), max_size=16), spans())

@@ -1,4 +1,5 @@
-"""The real vLLM on a CPU, with a Voxtral so tiny that it has learnt two short calls by heart, and hears them.
+"""The real vLLM on a CPU, with a Voxtral so tiny that it has learnt two short calls by heart, and hears them; and the
+real pyannote, with networks that tell tones apart.
 
 One engine serves all tests of the session that do not need one of their own: a boot takes most of a minute.
 """
@@ -15,12 +16,14 @@ import pytest
 import pytest_asyncio
 
 from tests.engines.killing import Killing
+from voxtral_serverless.diarization.pyannote import find_python
 from voxtral_serverless.engine.machine import find_vllm
 from voxtral_serverless.engine.running import running_engine
 from voxtral_serverless.engine.server import VllmServer
 from voxtral_serverless.settings import load_settings
 
 TINY = Path(__file__).with_name("tiny_voxtral")
+TOY = Path(__file__).with_name("toy_pyannote")
 FREEZE_S = 15.0
 
 
@@ -63,3 +66,37 @@ async def engine(vllm: str, tiny: Path) -> AsyncIterator[VllmServer]:
 def killing(engine: VllmServer) -> Killing:
     """The session's engine, to be killed."""
     return Killing(engine)
+
+
+@pytest.fixture(scope="session")
+def diarization_python() -> str:
+    """The Python that has the real pyannote."""
+    found = find_python(os.environ.get("DIARIZATION_PYTHON"))
+    if found is None:
+        if os.environ.get("CI"):
+            pytest.fail("there is no pyannote: make diarization", pytrace=False)
+        pytest.skip("there is no pyannote here: make diarization")
+    return found
+
+
+@pytest.fixture(scope="session")
+def toy_python(diarization_python: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The same, which finds the toy networks too: a checkpoint names the module of its network."""
+    command = tmp_path_factory.mktemp("python") / "python"
+    command.write_text(f'#!/bin/sh\nPYTHONPATH={TOY} exec {diarization_python} "$@"\n')
+    command.chmod(0o755)
+    return str(command)
+
+
+@pytest.fixture(scope="session")
+def toy_pipelines(toy_python: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders of pipelines: `ahc-toy` in the style of 3.1, `vbx-toy` and `vbx-full` in that of community-1."""
+    root = tmp_path_factory.mktemp("pipelines")
+    for style, size in (("ahc", "toy"), ("vbx", "toy"), ("vbx", "full")):
+        subprocess.run(
+            [toy_python, TOY / "make.py", style, size, root / f"{style}-{size}"],
+            check=True,
+            capture_output=True,
+            env={**os.environ, "PYANNOTE_METRICS_ENABLED": "0"},
+        )
+    return root

@@ -2,15 +2,21 @@
 
 import asyncio
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from tests.conftest import no_report
 from tests.engines.conftest import TINY
-from tests.media import CALL
+from tests.media import CALL, wav
+from tests.reference import bundled_call
 from tests.test_child import eventually
+from voxtral_serverless.audio.decode import decode
 from voxtral_serverless.audio.fetch import LocalAudio
+from voxtral_serverless.audio.recording import SAMPLE_RATE, Span
 from voxtral_serverless.contract import parse_options
 from voxtral_serverless.engine.client import as_wav, warm_up
 from voxtral_serverless.engine.server import VllmServer
@@ -60,6 +66,22 @@ async def test_each_turn_has_its_own_words(engine: VllmServer) -> None:
     assert {entry["speaker"] for entry in answer["transcriptions"][::2]} == {"SPEAKER_00"}
     assert {entry["speaker"] for entry in answer["transcriptions"][1::2]} == {"SPEAKER_01"}
     assert [warning["code"] for warning in answer["meta"]["warnings"]] == ["diarization_basic"]
+
+
+async def test_channels_of_a_stereo_call_are_its_speakers(engine: VllmServer, tmp_path: Path) -> None:
+    """The second speaker's turns are moved to channel 0, the first speaker's to channel 1."""
+    recording = await decode(CALL, tmp_path, 9000, no_report)
+    sides = np.zeros((2, recording.samples), np.int16)
+    turns = bundled_call()
+    edges = [0.0, *((one.end + other.start) / 2 for one, other in pairwise(turns)), recording.duration]
+    for turn, (start, end) in zip(turns, pairwise(edges), strict=True):
+        own = slice(round(start * SAMPLE_RATE), round(end * SAMPLE_RATE))
+        sides[int(turn.speaker == turns[0].speaker), own] = recording.clip(Span(start, end))
+    file = wav(tmp_path / "stereo.wav", sides)
+    answer = await transcribed(engine, file, language="en", speaker_labels=["Caller", "Agent"])
+    assert right(answer, ENGLISH) >= len(ENGLISH) - MOST_WRONG
+    assert [entry["speaker"] for entry in answer["transcriptions"]] == ["Agent", "Caller"] * 7
+    assert answer["meta"]["channels"]["reason"] == "two_parties"
 
 
 async def test_language_is_identified(engine: VllmServer) -> None:

@@ -80,10 +80,11 @@ def main() -> None:
             sys.exit("ImportError: libcudart.so.13")
         case "hang":
             time.sleep(600)
+    does = manners.get("does", ["answer"])
     for number in range(1_000_000):
         question = listener.questions.get()
         listener.cancelled.clear()
-        answer(listener, manners["does"][min(number, len(manners["does"]) - 1)], question)
+        answer(listener, does[min(number, len(does) - 1)], question)
 
 
 if __name__ == "__main__":

@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -5,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voxtral_serverless.audio.recording import SAMPLE_RATE, Span
-from voxtral_serverless.diarization.turns import Turn, in_order
+from voxtral_serverless.diarization.turns import Speech, Turn, in_order
 from voxtral_serverless.transcription.plan import (
     MAX_CLIP_S,
     PADDING_S,
@@ -17,6 +19,11 @@ from voxtral_serverless.transcription.plan import (
 )
 
 CHANNELS = (None, 0, 1)
+
+
+def everywhere(speech: Sequence[Span]) -> Speech:
+    """The same speech in the mix and on both channels."""
+    return dict.fromkeys(CHANNELS, speech)
 
 
 def middle(span: Span, channel: int | None = None) -> float:
@@ -67,7 +74,7 @@ def plan(call: Call, max_clip_s: float = MAX_CLIP_S, at: float = 0.5) -> list[Cl
     def quietest(span: Span, channel: int | None) -> float:
         return min(span.start + at * span.duration, span.end)
 
-    return plan_by_turns(*call, max_clip_s=max_clip_s, quietest=quietest)
+    return plan_by_turns(call[0], everywhere(call[1]), call[2], max_clip_s=max_clip_s, quietest=quietest)
 
 
 def samples(span: Span) -> tuple[int, int]:
@@ -97,7 +104,7 @@ def test_what_an_engine_hears_fits_one_window(call: Call, limit: float, at: floa
 
 def test_rounding_to_samples_adds_none_to_a_window() -> None:
     start = 261.39584375
-    clips = plan_by_turns([Turn(Span(start, start + 30), "A")], [], 400, quietest=never)
+    clips = plan_by_turns([Turn(Span(start, start + 30), "A")], everywhere([]), 400, quietest=never)
     assert all(last - first <= 30 * SAMPLE_RATE for first, last in (samples(clip.audio) for clip in clips))
 
 
@@ -154,7 +161,7 @@ def test_cuts_lie_in_pauses_where_there_are_any(call: Call, limit: float) -> Non
         asked.append(middle(span))
         return asked[-1]
 
-    for clip in plan_by_turns(turns, speech, duration, max_clip_s=limit, quietest=quietest):
+    for clip in plan_by_turns(turns, everywhere(speech), duration, max_clip_s=limit, quietest=quietest):
         cut = clip.core.start
         if cut != turns[clip.turn].span.start and cut not in asked:
             assert all(part.overlap(Span(cut - 0.049, cut + 0.049)) == 0 for part in speech)
@@ -170,20 +177,23 @@ def test_speech_in_a_clip(call: Call) -> None:
 
 def test_long_turn_is_cut_in_the_middle_of_its_widest_late_pause() -> None:
     speech = [Span(0, 5), Span(9, 18), Span(18.2, 24), Span(25, 28), Span(28.1, 40)]
-    clips = plan_by_turns([Turn(Span(0, 40), "A")], speech, 40, quietest=never)
+    clips = plan_by_turns([Turn(Span(0, 40), "A")], everywhere(speech), 40, quietest=never)
     assert [clip.core for clip in clips] == [Span(0, 24.5), Span(24.5, 40)]
 
 
 def test_pause_at_the_edge_of_the_window_is_used_as_far_as_it_goes() -> None:
     clips = plan_by_turns(
-        [Turn(Span(0.25, 100), "A")], [Span(0, 29), Span(34, 62), Span(62.1, 100)], 100, quietest=middle
+        [Turn(Span(0.25, 100), "A")],
+        everywhere([Span(0, 29), Span(34, 62), Span(62.1, 100)]),
+        100,
+        quietest=middle,
     )
     assert clips[0].core.end == pytest.approx(29.5, abs=0.001)
 
 
 def test_a_turn_little_too_long_is_cut_near_its_middle() -> None:
     speech = [Span(0, 14), Span(14.3, 29.5), Span(30.1, 31)]
-    clips = plan_by_turns([Turn(Span(0, 31), "A")], speech, 31, quietest=never)
+    clips = plan_by_turns([Turn(Span(0, 31), "A")], everywhere(speech), 31, quietest=never)
     assert [clip.core for clip in clips] == [Span(0, 14.15), Span(14.15, 31)]
 
 
@@ -195,14 +205,16 @@ def test_speech_without_a_pause_is_cut_at_its_quietest_moment() -> None:
         return span.start + 1
 
     # A pause of 0.06 s is none.
-    clips = plan_by_turns([Turn(Span(0.25, 70), "A", 1)], [Span(0, 20), Span(20.06, 70)], 70, quietest=quietest)
+    clips = plan_by_turns(
+        [Turn(Span(0.25, 70), "A", 1)], everywhere([Span(0, 20), Span(20.06, 70)]), 70, quietest=quietest
+    )
     assert [round(clip.core.end, 3) for clip in clips] == [16, 32, 47.344, 70]
     assert [channel for _, channel in asked] == [1, 1, 1]
     assert asked[0][0].end == pytest.approx(MAX_CLIP_S, abs=0.001)
 
 
 def test_padding_gives_way_before_a_turn_is_cut() -> None:
-    [clip] = plan_by_turns([Turn(Span(1, 30.9), "A")], [Span(1, 30.9)], 40, quietest=never)
+    [clip] = plan_by_turns([Turn(Span(1, 30.9), "A")], everywhere([Span(1, 30.9)]), 40, quietest=never)
     assert clip.audio.start == pytest.approx(0.95, abs=1e-4)
     assert clip.audio.end == pytest.approx(30.95, abs=1e-4)
 
@@ -210,14 +222,20 @@ def test_padding_gives_way_before_a_turn_is_cut() -> None:
 @given(st.floats(0, 20_000), st.floats(28, MAX_CLIP_S - 0.0001))
 def test_a_turn_that_fits_is_not_cut_for_its_padding(start: float, length: float) -> None:
     turn = Turn(Span(start, start + length), "A")
-    [clip] = plan_by_turns([turn], [turn.span], 30_000, quietest=never)
+    [clip] = plan_by_turns([turn], everywhere([turn.span]), 30_000, quietest=never)
     first, last = samples(clip.audio)
     assert last - first <= MAX_CLIP_S * SAMPLE_RATE
 
 
+def test_each_channel_has_speech_of_its_own() -> None:
+    turns = [Turn(Span(1, 3), "A", 0), Turn(Span(1, 3), "B", 1)]
+    clips = plan_by_turns(turns, {0: [Span(1, 3)], 1: [Span(3, 4)]}, 10, quietest=never)
+    assert [clip.speech_s for clip in clips] == [2, 0]
+
+
 def test_turns_of_two_channels_do_not_cut_each_others_padding() -> None:
     turns = [Turn(Span(1, 3), "A", 0), Turn(Span(2, 4), "B", 1)]
-    clips = plan_by_turns(turns, [Span(1, 2.5)], 10, quietest=never)
+    clips = plan_by_turns(turns, everywhere([Span(1, 2.5)]), 10, quietest=never)
     assert clips == [
         Clip(0, Span(1, 3), Span(0.75, 3.25), 0, 1.5),
         Clip(1, Span(2, 4), Span(1.75, 4.25), 1, 0.5),
@@ -225,7 +243,7 @@ def test_turns_of_two_channels_do_not_cut_each_others_padding() -> None:
 
 
 def test_a_turn_past_the_end_is_heard_as_far_as_the_recording_goes() -> None:
-    [clip] = plan_by_turns([Turn(Span(8, 10.02), "A")], [], 10, quietest=never)
+    [clip] = plan_by_turns([Turn(Span(8, 10.02), "A")], everywhere([]), 10, quietest=never)
     assert (clip.core, clip.audio) == (Span(8, 10.02), Span(7.75, 10))
 
 
@@ -247,7 +265,7 @@ def test_packed_speech(call: Call, limit: float, hole: float) -> None:
 @given(calls(), limits)
 def test_packed_speech_that_fits_is_not_cut(call: Call, limit: float) -> None:
     turns = pack_speech([part for part in call[1] if part.duration < limit - 2 * PADDING_S], max_clip_s=limit)
-    clips = plan_by_turns(turns, call[1], call[2], max_clip_s=limit, quietest=never)
+    clips = plan_by_turns(turns, everywhere(call[1]), call[2], max_clip_s=limit, quietest=never)
     assert [clip.core for clip in clips] == [turn.span for turn in turns]
 
 
@@ -262,10 +280,11 @@ def test_packed_speech_is_of_nobody() -> None:
 
 def test_texts_of_a_turn_are_rejoined() -> None:
     turn = Turn(Span(0, 4), "A")
-    speech = [Span(0, 1), Span(3, 5)]
+    speech = {None: [Span(0, 1), Span(3, 5)], 1: [Span(2, 3)]}
     assert utterance_of(turn, ["one", " two "], speech) == Utterance(
         Span(0, 4), "A", "one two", (Span(0, 1), Span(3, 4))
     )
+    assert utterance_of(replace(turn, channel=1), ["one"], speech).voiced == (Span(2, 3),)
     assert utterance_of(turn, ["one", None], speech).text == "one"
     assert utterance_of(turn, ["", ""], speech).text == ""
     assert utterance_of(turn, [None, None], speech).text is None

@@ -16,7 +16,7 @@ CLIPS = [
 
 @pytest.mark.parametrize("order", list(permutations(range(3))))
 def test_an_utterance_comes_with_the_last_clip_of_its_turn(order: tuple[int, ...]) -> None:
-    texts = TurnTexts(TURNS, CLIPS, [])
+    texts = TurnTexts(TURNS, CLIPS, {None: []})
     words = ("How can", "I help?", "Thank you.")
     told = [utterance.text for index in order if (utterance := texts.heard(index, words[index]))]
     assert sorted(text or "" for text in told) == ["How can I help?", "Thank you."]
@@ -25,7 +25,7 @@ def test_an_utterance_comes_with_the_last_clip_of_its_turn(order: tuple[int, ...
 
 
 def test_lost_clips() -> None:
-    texts = TurnTexts(TURNS, CLIPS, [])
+    texts = TurnTexts(TURNS, CLIPS, {None: []})
     assert texts.heard(1, "I help?") is None
     assert (texts.finished, texts.lost) == (0, 2)
     assert texts.of_clips([0, 1]) == ["", "I help?"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from voxtral_serverless.audio.recording import SAMPLE_RATE, Recording, Span
-from voxtral_serverless.diarization.turns import Diarization, SpeakerHints, Turn, merge_gaps, name_by_appearance
+from voxtral_serverless.diarization.turns import Diarization, SpeakerHints, Turn, count_notices, merge_gaps
 from voxtral_serverless.errors import Notice
 from voxtral_serverless.reporting import Report, in_thread
 
@@ -58,8 +58,8 @@ def _diarize(recording: Recording, speech: tuple[Span, ...], hints: SpeakerHints
         labels = voices[first : first + len(inside)]
         turns += _region_turns(recording, region, inside, labels)
         first += len(inside)
-    named = name_by_appearance(merge_gaps(turns))
-    return Diarization(tuple(named), (BASIC, *_count_notices(named, hints)))
+    merged = merge_gaps(turns)
+    return Diarization(tuple(merged), (BASIC, *count_notices(merged, hints)))
 
 
 def _windows(region: Span) -> list[Span]:
@@ -159,11 +159,3 @@ def _quietest(recording: Recording, where: Span) -> float:
         return (where.start + where.end) / 2
     energy = np.convolve(samples**2, np.ones(width), mode="valid")
     return where.start + (int(energy.argmin()) + width / 2) / SAMPLE_RATE
-
-
-def _count_notices(turns: list[Turn], hints: SpeakerHints) -> tuple[Notice, ...]:
-    found = len({turn.speaker for turn in turns})
-    wanted = hints.exact or hints.least
-    if wanted and found < wanted:
-        return (Notice("speaker_count_not_met", f"{wanted} speakers were asked for, {found} could be told apart."),)
-    return ()

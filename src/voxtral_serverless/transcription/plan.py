@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from voxtral_serverless.audio.recording import SAMPLE_RATE, Span
-from voxtral_serverless.diarization.turns import Turn, covered_by
+from voxtral_serverless.diarization.turns import Speech, Turn, covered_by
 
 MAX_CLIP_S = 30.0
 """Longest clip, padding included: one window of Voxtral's audio encoder."""
@@ -70,7 +70,7 @@ class Utterance:
 
 def plan_by_turns(
     turns: Sequence[Turn],
-    speech: Sequence[Span],
+    speech: Speech,
     duration: float,
     *,
     max_clip_s: float = MAX_CLIP_S,
@@ -88,11 +88,12 @@ def plan_by_turns(
     clips: list[Clip] = []
     for index, turn in enumerate(turns):
         padded = _padded(turn.span, taken[turn.channel], limit)
-        cuts = list(_cuts(padded, turn.channel, speech, limit, quietest))
+        regions = speech[turn.channel]
+        cuts = list(_cuts(padded, turn.channel, regions, limit, quietest))
         cores = pairwise([turn.span.start, *cuts, turn.span.end])
         audios = pairwise([padded.start, *cuts, padded.end])
         for core, audio in zip(cores, audios, strict=True):
-            clips.append(_clip(index, turn.channel, Span(*core), _inside(audio, duration), speech))
+            clips.append(_clip(index, turn.channel, Span(*core), _inside(audio, duration), regions))
     return clips
 
 
@@ -114,11 +115,11 @@ def pack_speech(
     return [Turn(span, None) for span in packed]
 
 
-def utterance_of(turn: Turn, texts: Sequence[str | None], speech: Sequence[Span]) -> Utterance:
+def utterance_of(turn: Turn, texts: Sequence[str | None], speech: Speech) -> Utterance:
     """The turn with the texts of its clips rejoined; without a text where none of them has one."""
     known = [text.strip() for text in texts if text is not None]
     text = " ".join(filter(None, known)) if known else None
-    return Utterance(turn.span, turn.speaker, text, covered_by(speech, turn.span), turn.channel)
+    return Utterance(turn.span, turn.speaker, text, covered_by(speech[turn.channel], turn.span), turn.channel)
 
 
 def _clip(turn: int, channel: int | None, core: Span, audio: Span, speech: Sequence[Span]) -> Clip:

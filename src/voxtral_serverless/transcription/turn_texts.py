@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from voxtral_serverless.audio.recording import Span
-from voxtral_serverless.diarization.turns import Turn
+from voxtral_serverless.diarization.turns import Speech, Turn
 from voxtral_serverless.transcription.plan import Clip, Utterance, utterance_of
 
 
@@ -17,7 +16,7 @@ class TurnTexts:
         finished: How many of them have the texts of all their clips.
     """
 
-    def __init__(self, turns: Sequence[Turn], clips: Sequence[Clip], speech: Sequence[Span]) -> None:
+    def __init__(self, turns: Sequence[Turn], clips: Sequence[Clip], speech: Speech) -> None:
         self.turns, self.finished = len(turns), 0
         self._turns, self._clips, self._speech = turns, clips, speech
         self._texts: list[str | None] = [None] * len(clips)

@@ -1,0 +1,93 @@
+"""pyannote's pipeline, in the process that holds torch: loaded from files that are here, asked for turns.
+
+Promises turns in seconds as pyannote gives them: the exclusive ones, of which no two overlap, and all of them. Leaves
+out: where the files are (`models`), names for the speakers and bounds on their number (`pyannote`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from pyannote.audio import Pipeline
+from pyannote.audio.core.plda import PLDA
+
+from voxtral_serverless.diarization.fast_embeddings import pipeline_class
+
+if TYPE_CHECKING:
+    from voxtral_serverless._torch_process import Progress
+
+SAMPLE_RATE = 16_000
+EMBEDDING_BATCH = 16
+"""Chunks of 10 s at once: more is no faster on a GPU, and takes gigabytes."""
+SHARES = {
+    "segmentation": (0.0, 0.2), "speaker_counting": (0.2, 0.2), "embeddings": (0.2, 0.9),
+    "discrete_diarization": (0.95, 0.95),
+}  # fmt: skip
+"""What part of the work each step is, from and to. Between the last two it clusters, and says nothing."""
+
+
+class LoadedPipeline:
+    """A pipeline on its device.
+
+    Attributes:
+        device: As torch names it, a GPU with its model.
+        warnings: What whoever runs the worker should know.
+    """
+
+    def __init__(self, pipeline: Any, warnings: list[str]) -> None:
+        self._pipeline = pipeline
+        self.warnings = warnings
+        self.device = "cpu"
+        if torch.cuda.is_available():
+            pipeline.to(torch.device("cuda"))
+            self.device = f"cuda ({torch.cuda.get_device_name()})"
+
+    def diarize(
+        self, *, audio: str, samples: int, exact: int | None, least: int | None, most: int, progress: Progress
+    ) -> dict[str, Any]:
+        """Turns of the recording in the file `audio`, 16-bit PCM at 16 kHz; each `(start, end, speaker)`."""
+        mapped = np.memmap(audio, dtype="<i2", mode="r", shape=(samples,))
+        waveform = np.multiply(mapped, np.float32(1 / 32_768), dtype=np.float32)
+        found = self._pipeline(
+            {"waveform": torch.from_numpy(waveform)[None], "sample_rate": SAMPLE_RATE, "uri": "recording"},
+            num_speakers=exact,
+            min_speakers=least,
+            max_speakers=most,
+            hook=_hook(progress),
+        )
+        return {
+            "exclusive": _turns(found.exclusive_speaker_diarization),
+            "overlapping": _turns(found.speaker_diarization),
+        }
+
+
+def load(config: dict[str, Any], segmentation_step: float) -> LoadedPipeline:
+    """The pipeline of a pyannote `config`, whose models are named by their places on this machine."""
+    wanted, warning = pipeline_class()
+    params = config["pipeline"]["params"]
+    config["pipeline"]["name"] = f"{wanted.__module__}.{wanted.__qualname__}"
+    params |= {"embedding_batch_size": EMBEDDING_BATCH, "segmentation_step": segmentation_step, "legacy": False}
+    if params.get("clustering", "VBxClustering") != "VBxClustering":
+        # pyannote.audio 4 asks for one that no other clustering uses, from a third repository.
+        params["plda"] = object.__new__(PLDA)
+    return LoadedPipeline(Pipeline.from_pretrained(config), [warning] if warning else [])
+
+
+def _hook(progress: Progress) -> Any:
+    """A hook of pyannote, which may also raise: the work is left then, and the pipeline stays of use."""
+
+    def hook(step: str, _artifact: Any, total: int = 1, completed: int = 1, **_file: Mapping[str, Any]) -> None:
+        start, end = SHARES[step]
+        progress(start + (end - start) * min(completed / max(total, 1), 1.0))
+
+    return hook
+
+
+def _turns(annotation: Any) -> list[tuple[float, float, str]]:
+    return [
+        (round(turn.start, 6), round(turn.end, 6), speaker)
+        for turn, _, speaker in annotation.itertracks(yield_label=True)
+    ]
