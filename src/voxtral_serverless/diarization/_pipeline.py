@@ -6,22 +6,20 @@ out: where the files are (`models`), names for the speakers and bounds on their 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 import torch
 from pyannote.audio import Pipeline
 from pyannote.audio.core.plda import PLDA
 
-from voxtral_serverless.diarization.fast_embeddings import pipeline_class
+from voxtral_serverless.diarization.fast_embeddings import GPU_BATCH, UNKNOWN_NETWORK, pipeline_class
 
 if TYPE_CHECKING:
     from voxtral_serverless._torch_process import Progress
 
 SAMPLE_RATE = 16_000
-EMBEDDING_BATCH = 16
-"""Chunks of 10 s at once: more is no faster on a GPU, and takes gigabytes."""
 SHARES = {
     "segmentation": (0.0, 0.2), "speaker_counting": (0.2, 0.2), "embeddings": (0.2, 0.9),
     "discrete_diarization": (0.95, 0.95),
@@ -49,10 +47,8 @@ class LoadedPipeline:
         self, *, audio: str, samples: int, exact: int | None, least: int | None, most: int, progress: Progress
     ) -> dict[str, Any]:
         """Turns of the recording in the file `audio`, 16-bit PCM at 16 kHz; each `(start, end, speaker)`."""
-        mapped = np.memmap(audio, dtype="<i2", mode="r", shape=(samples,))
-        waveform = np.multiply(mapped, np.float32(1 / 32_768), dtype=np.float32)
         found = self._pipeline(
-            {"waveform": torch.from_numpy(waveform)[None], "sample_rate": SAMPLE_RATE, "uri": "recording"},
+            {"waveform": _waveform(audio, samples), "sample_rate": SAMPLE_RATE, "uri": "recording"},
             num_speakers=exact,
             min_speakers=least,
             max_speakers=most,
@@ -69,19 +65,31 @@ def load(config: dict[str, Any], segmentation_step: float) -> LoadedPipeline:
     wanted, warning = pipeline_class()
     params = config["pipeline"]["params"]
     config["pipeline"]["name"] = f"{wanted.__module__}.{wanted.__qualname__}"
-    params |= {"embedding_batch_size": EMBEDDING_BATCH, "segmentation_step": segmentation_step, "legacy": False}
+    params |= {"embedding_batch_size": GPU_BATCH, "segmentation_step": segmentation_step, "legacy": False}
     if params.get("clustering", "VBxClustering") != "VBxClustering":
         # pyannote.audio 4 asks for one that no other clustering uses, from a third repository.
         params["plda"] = object.__new__(PLDA)
-    return LoadedPipeline(Pipeline.from_pretrained(config), [warning] if warning else [])
+    with catch_warnings(record=True) as complaints:
+        simplefilter("always")
+        pipeline = Pipeline.from_pretrained(config)
+    told = [str(complaint.message) for complaint in complaints if str(complaint.message) == UNKNOWN_NETWORK]
+    return LoadedPipeline(pipeline, [*([warning] if warning else []), *told])
+
+
+def _waveform(audio: str, samples: int) -> torch.Tensor:
+    """Shape `(1, samples)`, in [-1, 1): of 16-bit samples, so none of them is infinite or no number."""
+    mapped = np.memmap(audio, dtype="<i2", mode="r", shape=(samples,))
+    return torch.from_numpy(np.multiply(mapped, np.float32(1 / 32_768), dtype=np.float32))[None]
 
 
 def _hook(progress: Progress) -> Any:
     """A hook of pyannote, which may also raise: the work is left then, and the pipeline stays of use."""
 
-    def hook(step: str, _artifact: Any, total: int = 1, completed: int = 1, **_file: Mapping[str, Any]) -> None:
+    def hook(step: str, _artifact: Any, file: dict[str, Any], total: int = 1, completed: int | None = None) -> None:
         start, end = SHARES[step]
-        progress(start + (end - start) * min(completed / max(total, 1), 1.0))
+        progress(start + (end - start) * min((total if completed is None else completed) / max(total, 1), 1.0))
+        if step == "embeddings" and completed is None:
+            del file["waveform"]  # what comes next needs the memory, and no more sound
 
     return hook
 
