@@ -55,7 +55,9 @@ class PyannoteDiarizer:
         device = await self.process.ready()
         log.info("pyannote is ready on %s", device)
         if device == "cpu":
-            log.warning("pyannote runs on the processor: a recording takes about a quarter of its length, over the cores.")
+            log.warning(
+                "pyannote runs on the processor: a recording takes about a quarter of its length, over the cores."
+            )
 
     async def diarize(
         self, recording: Recording, speech: tuple[Span, ...], hints: SpeakerHints, report: Report
