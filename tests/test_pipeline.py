@@ -19,7 +19,7 @@ from voxtral_serverless.audio.fetch import LocalAudio, Source
 from voxtral_serverless.audio.recording import Recording, Span
 from voxtral_serverless.contract import JobResult, parse_job, parse_options
 from voxtral_serverless.diarization.turns import Diarization, SpeakerHints, Turn
-from voxtral_serverless.errors import AudioTooLong, EngineUnavailable, StageFailed, VoxtralError
+from voxtral_serverless.errors import AudioTooLong, DeadlineExceeded, EngineUnavailable, StageFailed, VoxtralError
 from voxtral_serverless.pipeline import process, source_of
 from voxtral_serverless.progress import NoEvents, Progress
 from voxtral_serverless.reporting import Report
@@ -171,6 +171,67 @@ class BrokenDiarizer:
         raise self.error
 
 
+class Slow:
+    """A diarizer, or a transcriber, that takes its time, and gives one text at once."""
+
+    async def diarize(
+        self, recording: Recording, speech: tuple[Span, ...], hints: SpeakerHints, report: Report
+    ) -> Diarization:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    async def transcribe(
+        self, recording: Recording, clips: Sequence[Clip], language: str | None, heard: Callable[[int, str], None]
+    ) -> Transcript:
+        if self.words:
+            heard(0, self.words)
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    def __init__(self, words: str = "") -> None:
+        self.words = words
+
+
+async def hurried(file: Path, services: Services, seconds: float, **fields: Any) -> JobResult:
+    deadline = asyncio.get_running_loop().time() + seconds
+    options = parse_options({"language": "en", **fields})
+    return await process(options, LocalAudio(file), services, NoEvents(), deadline=deadline)
+
+
+async def test_diarization_gives_way_to_the_words(tmp_path: Path) -> None:
+    services = dataclasses.replace(embedded(), diarizer=Slow())
+    result = await hurried(await first_turns(tmp_path), services, 12)
+    assert all(entry.text and entry.speaker is None for entry in result.transcriptions)
+    assert {"deadline_reached", "diarization_failed"} <= set(codes(result))
+
+
+async def test_what_is_there_by_the_deadline_is_answered(tmp_path: Path) -> None:
+    services = dataclasses.replace(embedded(), transcriber=Slow("Hello this is the garden centre."))
+    result = await hurried(await first_turns(tmp_path), services, 5, summary=True, sentiment=True)
+    assert [entry.text for entry in result.transcriptions] == ["Hello this is the garden centre.", None]
+    assert result.summary
+    assert result.sentiment
+    assert {"deadline_reached", "turns_lost"} <= set(codes(result))
+
+
+async def test_nothing_is_there_by_the_deadline(tmp_path: Path, temporary: Path) -> None:
+    file = await first_turns(tmp_path)
+    with pytest.raises(DeadlineExceeded, match="first word"):
+        await hurried(file, dataclasses.replace(embedded(), transcriber=Slow()), 4)
+    with pytest.raises(DeadlineExceeded, match="was read"):
+        await hurried(file, embedded(), 0.01)
+    assert leftovers(temporary) == []
+
+
+async def test_engine_that_never_starts_fails_the_job_at_once(tmp_path: Path) -> None:
+    async def never() -> None:
+        raise EngineUnavailable("no GPU.")
+
+    services = dataclasses.replace(embedded(), ready=never, transcriber=Slow())
+    with pytest.raises(EngineUnavailable, match="no GPU"):
+        await hurried(await first_turns(tmp_path), services, 30)
+
+
 class KnownTurns:
     """A diarizer that answers what it was given."""
 
@@ -203,6 +264,19 @@ async def test_speakers_are_numbered_by_appearance_and_called_by_their_labels(tm
     speakers = [line.split()[7] for line in (result.files["rttm"] or "").splitlines()]
     assert speakers == ["Agent", "SPEAKER_02", "SPEAKER_02", "SPEAKER_01"]
     assert result.meta.quality["overlap_share"] == pytest.approx(0.6 / 12, abs=0.001)
+    assert result.meta.quality["interruptions"] == 1
+
+
+async def test_count_that_is_not_met_is_a_warning(tmp_path: Path) -> None:
+    slip = (by(0, 5, "X"), by(5, 5.2, "Z"), by(5.3, 12, "X"))
+    result = await told_apart(tmp_path, KnownTurns(*slip), num_speakers=2)
+    assert "speaker_count_not_met" in codes(result)
+    assert "speaker_count_not_met" not in codes(await told_apart(tmp_path / "2", KnownTurns(*slip), max_speakers=2))
+
+
+async def test_pauses_and_padding_are_no_interruptions(tmp_path: Path) -> None:
+    timeline = (by(0, 5, "X"), by(4.8, 5.1, "Z"), by(5.2, 10, "X"))
+    result = await told_apart(tmp_path, KnownTurns(*timeline, timeline=timeline))
     assert result.meta.quality["interruptions"] == 0
 
 

@@ -12,10 +12,12 @@ from tests.fakes.hub import write
 from tests.fakes.torch_process import command
 from tests.fakes.vllm_server import Manners, Vllm, running_vllm, vllm_command
 from tests.test_child import alive
+from voxtral_serverless.audio.recording import Span
 from voxtral_serverless.diarization.pyannote import PyannoteDiarizer, find_python
 from voxtral_serverless.errors import EngineUnavailable, InvalidConfiguration, ModelUnavailable
 from voxtral_serverless.services import embedded_services, running_services
 from voxtral_serverless.settings import load_settings
+from voxtral_serverless.transcription.plan import Utterance
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +54,12 @@ async def test_auto_falls_back_loudly(caplog: pytest.LogCaptureFixture) -> None:
         async with running_services(load_settings(engine="auto")) as services:
             assert services.engine == "embedded"
     assert "self-test engine" in caplog.text
+
+
+async def test_worker_does_not_fall_back() -> None:
+    with pytest.raises(EngineUnavailable, match="ENGINE=embedded"):
+        async with running_services(load_settings(engine="auto"), may_fall_back=False):
+            pass
 
 
 async def test_auto_takes_a_vllm_with_a_gpu(tmp_path: Path) -> None:
@@ -127,7 +135,7 @@ async def test_own_engine_lives_as_long_as_the_block(tmp_path: Path) -> None:
         assert services.models["transcription"] == "tiny"
         assert not services.notices
     with pytest.raises(EngineUnavailable):
-        await services.ready()
+        await services.analyst.summarise([Utterance(Span(0, 1), "A", "Hello.")], "en")
 
 
 async def test_external_engine_is_asked_at_once() -> None:

@@ -62,6 +62,21 @@ def test_speaker_is_named_where_it_changes() -> None:
     assert [cue.speaker for cue in cues(said)] == ["A", None, "B"]
 
 
+def test_overlapping_utterances_name_every_cue_in_order_of_time() -> None:
+    long = " ".join(["word"] * 60)
+    found = cues(
+        [
+            Utterance(Span(0, 24), "Agent", long),
+            Utterance(Span(6, 7), "Client", "Yes."),
+            Utterance(Span(30, 31), "Agent", "So."),
+        ]
+    )
+    assert [cue.span.start for cue in found] == sorted(cue.span.start for cue in found)
+    assert [cue.speaker for cue in found].count("Client") == 1
+    assert all(cue.speaker for cue in found)
+    assert all(len(cue.lines[0]) + len("Agent: ") <= LINE_CHARACTERS for cue in found if cue.speaker == "Agent")
+
+
 def test_cut_falls_at_the_end_of_a_sentence() -> None:
     text = "The first sentence ends right about here. And this one is a second sentence that goes on for longer."
     first, *_ = cues([Utterance(Span(0, 6), None, text)])

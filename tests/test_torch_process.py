@@ -1,5 +1,7 @@
 import asyncio
 import logging
+import os
+import signal
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -155,6 +157,42 @@ async def test_process_that_cannot_start(start: str, tmp_path: Path, caplog: pyt
     assert "/models" not in str(refusal.value)
     reasons = {"unable": "no such network", "die": "libcudart", "hang": "said nothing for 1 s"}
     assert reasons[start] in caplog.text
+
+
+@pytest.mark.parametrize("start", ["die", "hang"])
+async def test_start_that_dies_or_hangs_is_tried_once_more(start: str, tmp_path: Path) -> None:
+    async with process(tmp_path, does(start=start), does("answer"), freeze_s=FREEZE_S) as asked:
+        assert await asked.ready() == "cpu"
+        await ask(asked)
+
+
+async def test_death_while_idle_costs_no_attempt(tmp_path: Path) -> None:
+    async with process(tmp_path, does("answer"), does("die"), does("answer")) as asked:
+        first = (await ask(asked))["pid"]
+        os.kill(first, signal.SIGKILL)
+        assert await eventually(lambda: asked.pid is None)
+        assert (await ask(asked))["pid"] != first
+
+
+async def test_answer_that_nobody_reads_is_not_the_next_one(tmp_path: Path) -> None:
+    def broken(done: float, total: float) -> None:
+        raise BrokenPipeError
+
+    async with process(tmp_path, does("answer")) as asked:
+        with pytest.raises(BrokenPipeError):
+            await asked.ask("diarize", {"number": 1}, broken)
+        assert (await ask(asked, 2))["echo"]["number"] == 2
+
+
+async def test_cancellation_is_never_swallowed(tmp_path: Path) -> None:
+    """With many reports a second one is often there already when the cancellation comes."""
+    async with process(tmp_path, does("chatter")) as asked:
+        for _ in range(20):
+            task = asyncio.create_task(ask(asked))
+            await asyncio.sleep(0.03)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
 
 
 async def test_start_that_failed_is_tried_again(tmp_path: Path) -> None:

@@ -25,6 +25,8 @@
         ├── EngineUnavailable           engine_unavailable
         ├── ModelUnavailable            model_unavailable
         ├── KillsEngine                 kills_engine
+        ├── DeadlineExceeded            deadline_exceeded
+        ├── ResultTooLarge              result_too_large
         ├── StageFailed                 stage_failed          (a retry may help)
         ├── DiskFull                    disk_full             (a retry may help)
         └── InternalError               internal_error
@@ -212,6 +214,18 @@ class KillsEngine(ServiceError):
     """The engine died over a request twice: it is not asked again."""
 
     code = "kills_engine"
+
+
+class DeadlineExceeded(ServiceError):
+    """The job's time was over before anything of its answer was there."""
+
+    code = "deadline_exceeded"
+
+
+class ResultTooLarge(ServiceError):
+    """The answer is larger than can be delivered, whatever is left out of it."""
+
+    code = "result_too_large"
 
 
 class StageFailed(ServiceError):

@@ -9,17 +9,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from voxtral_serverless import __version__
 from voxtral_serverless.audio.decode import decode
 from voxtral_serverless.audio.fetch import FetchLimits, InlineAudio, RemoteAudio, Source, fetch
 from voxtral_serverless.audio.recording import Recording
+from voxtral_serverless.concurrency import together
 from voxtral_serverless.contract import JobInput, JobOptions, JobResult, Meta, Transcription
 from voxtral_serverless.diarization.overlap import interruptions, overlap_share
-from voxtral_serverless.diarization.stage import Conversation, listen, tell_speakers_apart
-from voxtral_serverless.diarization.turns import union
-from voxtral_serverless.errors import Notice
+from voxtral_serverless.diarization.stage import Conversation, Listening, listen, tell_speakers_apart
+from voxtral_serverless.diarization.turns import merge_gaps, union
+from voxtral_serverless.errors import DeadlineExceeded, Notice
 from voxtral_serverless.formats import render
 from voxtral_serverless.progress import Events, Meter
 from voxtral_serverless.reporting import in_thread
@@ -30,26 +32,49 @@ from voxtral_serverless.transcription.stage import transcribe
 from voxtral_serverless.workspace import workspace
 
 
-async def process(job: JobOptions, source: Source, services: Services, events: Events) -> JobResult:
+async def process(
+    job: JobOptions, source: Source, services: Services, events: Events, *, deadline: float | None = None
+) -> JobResult:
     """Do one job. Its temporary files are gone and its children ended when this returns, raises or is cancelled.
 
+    The services may still be starting. By the `deadline`, on the clock of the event loop, what is done by then is
+    answered.
+
     Raises:
-        VoxtralError: the recording could not be had or read at all.
+        VoxtralError: the recording could not be had or read at all, or nobody is there to transcribe it.
     """
-    run = Run(job, services, events, Meter(events), list(services.notices))
-    limits = FetchLimits.of(services.settings)
+    run = Run(job, services, events, Meter(events), deadline, list(services.notices))
+    async with together() as tasks:
+        ready = tasks.create_task(services.ready())
+        result = await _answer(run, source)
+        ready.cancel()
+        return result
+
+
+async def _answer(run: Run, source: Source) -> JobResult:
+    """The story."""
     with workspace() as folder:
-        with run.meter.stage("fetching") as report:
-            file = await fetch(source, folder, limits, report)
-        with run.meter.stage("decoding") as report:
-            recording = await decode(file, folder, services.settings.max_duration_s, report)
-        run.warn(*recording.notices)
-        with run.meter.stage("voice_activity") as report:
-            listening = await in_thread(lambda tell: listen(recording, job, tell), report)
+        recording, listening = await _heard(run, source, folder)
         conversation = await tell_speakers_apart(run, recording, listening)
         utterances = await transcribe(run, recording, conversation)
         answers = await _analyse(run, utterances) | await _render(run, utterances, conversation)
     return _result(run, recording, conversation, utterances, answers)
+
+
+async def _heard(run: Run, source: Source, folder: Path) -> tuple[Recording, Listening]:
+    """The recording, and where somebody speaks in it."""
+    settings, cores = run.services.settings, run.services.cores
+    async with run.in_time("the recording was not even read"):
+        with run.meter.stage("fetching") as report:
+            file = await fetch(source, folder, FetchLimits.of(settings), report)
+        async with cores:
+            with run.meter.stage("decoding") as report:
+                recording = await decode(file, folder, settings.max_duration_s, report)
+            with run.meter.stage("voice_activity") as report:
+                listening = await in_thread(lambda tell: listen(recording, run.job, tell), report)
+        run.warn(*recording.notices)
+        return recording, listening
+    raise DeadlineExceeded("the job's time was over before its recording was read; raise its executionTimeout.")
 
 
 def source_of(job: JobInput) -> Source:
@@ -80,11 +105,12 @@ async def _analyse(run: Run, utterances: list[Utterance]) -> dict[str, Any]:
         judgement = await run.attempt("sentiment", analyst.judge(utterances, language))
         answers["sentiment"] = judgement and judgement.as_answer(run.services.settings.label_language)
 
-    with run.meter.stage("analysis"):
-        async with asyncio.TaskGroup() as tasks:
-            for wanted, task in ((job.summary, summarise), (job.sentiment, judge)):
-                if wanted:
-                    tasks.create_task(task())
+    async with run.in_time("the summary or the sentiment is missing"):
+        with run.meter.stage("analysis"):
+            async with asyncio.TaskGroup() as tasks:
+                for wanted, task in ((job.summary, summarise), (job.sentiment, judge)):
+                    if wanted:
+                        tasks.create_task(task())
     return answers
 
 
@@ -151,5 +177,5 @@ def _quality(conversation: Conversation, utterances: Sequence[Utterance]) -> dic
         "speakers": len({utterance.speaker for utterance in utterances if utterance.speaker}),
         "turns_without_text": sum(utterance.text is None for utterance in utterances),
         "overlap_share": None if timeline is None else round(overlap_share(timeline), 3),
-        "interruptions": None if timeline is None else interruptions(timeline),
+        "interruptions": None if timeline is None else interruptions(merge_gaps(timeline)),
     }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -18,12 +20,17 @@ Value = TypeVar("Value")
 
 @dataclass
 class Run:
-    """One job under way: the parts that do it, its language once that is known, and what went wrong on the way."""
+    """One job under way: the parts that do it, its language once that is known, and what went wrong on the way.
+
+    Attributes:
+        deadline: When it has to be done, on the clock of the event loop; None where it may take its time.
+    """
 
     job: JobOptions
     services: Services
     events: Events
     meter: Meter
+    deadline: float | None = None
     notices: list[Notice] = field(default_factory=list)
     language: str | None = None
 
@@ -45,3 +52,20 @@ class Run:
             log.exception("%s failed unexpectedly", what)
             self.warn(InternalError(f"{what} failed unexpectedly; the worker's log has the details.").notice())
         return None
+
+    @asynccontextmanager
+    async def in_time(self, missing: str, share: float = 1.0) -> AsyncIterator[asyncio.Timeout]:
+        """Leave the block, with a warning of what is `missing` then, when `share` of the time that is left is over."""
+        try:
+            async with asyncio.timeout_at(self._moment(share)) as timeout:
+                yield timeout
+        except TimeoutError:
+            if not timeout.expired():
+                raise
+            self.warn(Notice("deadline_reached", f"the job's time was nearly over: {missing}."))
+
+    def _moment(self, share: float) -> float | None:
+        if self.deadline is None:
+            return None
+        now = asyncio.get_running_loop().time()
+        return now + share * (self.deadline - now)

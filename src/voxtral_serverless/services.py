@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -87,6 +88,7 @@ class Services:
         only_language: The one language of the transcriber, where it has only one.
         notices: What every result of these parts has to warn of.
         ready: Waits until jobs can be done; raises EngineUnavailable where they never can.
+        cores: Held while a job keeps a core busy in this process or in its decoder.
     """
 
     settings: Settings
@@ -98,16 +100,35 @@ class Services:
     only_language: str | None = None
     notices: tuple[Notice, ...] = field(default=())
     ready: Callable[[], Coroutine[Any, Any, None]] = _at_once
+    cores: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(os.cpu_count() or 1))
 
 
 @asynccontextmanager
-async def running_services(settings: Settings) -> AsyncIterator[Services]:
+async def running_services(settings: Settings, *, may_fall_back: bool = True) -> AsyncIterator[Services]:
     """The parts that `settings` ask for. What has to start, starts beside the block, all at once, and ends with it.
+
+    `may_fall_back` lets `ENGINE=auto` mean the self-test engine where there is nothing better.
 
     Raises:
         EngineUnavailable, ModelUnavailable, InvalidConfiguration: a part was asked for that cannot be had.
     """
-    served = await asyncio.to_thread(_wants_vllm, settings)
+    async with _chosen(settings, may_fall_back) as services:
+        ready = asyncio.create_task(services.ready())
+        try:
+            yield replace(services, ready=lambda: _shielded(ready))
+        finally:
+            ready.cancel()
+            await asyncio.gather(ready, return_exceptions=True)
+
+
+async def _shielded(ready: asyncio.Task[None]) -> None:
+    """Wait for what all jobs wait for: once it was ready, it stays so for them."""
+    await asyncio.shield(ready)
+
+
+@asynccontextmanager
+async def _chosen(settings: Settings, may_fall_back: bool) -> AsyncIterator[Services]:
+    served = await asyncio.to_thread(_wants_vllm, settings, may_fall_back)
     if settings.diarizer == "pyannote" or (settings.diarizer == "auto" and served):
         from voxtral_serverless.diarization.pyannote import running_pyannote
 
@@ -142,14 +163,23 @@ def _diarized_by(pyannote: PyannoteDiarizer, services: Services) -> Services:
     return replace(services, diarizer=pyannote, models=models, ready=ready)
 
 
-def _wants_vllm(settings: Settings) -> bool:
-    """Whether Voxtral on vLLM does the work: asked for by name, or there."""
+def _wants_vllm(settings: Settings, may_fall_back: bool) -> bool:
+    """Whether Voxtral on vLLM does the work: asked for by name, or there.
+
+    Raises:
+        EngineUnavailable: neither, and the self-test engine will not do.
+    """
     from voxtral_serverless.engine.machine import find_vllm, seen_gpus
 
     if settings.engine != "auto":
         return settings.engine == "vllm"
     if settings.vllm_base_url or (find_vllm(settings.vllm_executable) and seen_gpus()):
         return True
+    if not may_fall_back:
+        raise EngineUnavailable(
+            "there is no vLLM with a GPU: set ENGINE=vllm to run it on a processor, VLLM_BASE_URL to one that is already "
+            "there, or ENGINE=embedded for the self-test engine (English, inaccurate)."
+        )
     log.warning(
         "ENGINE=auto: there is no vLLM with a GPU, so the embedded self-test engine runs (English, inaccurate)."
     )

@@ -1,7 +1,7 @@
 """Cues that people can read: short, cut where the language pauses, spread over the moments of speech.
 
 Pure functions from utterances to cues; `formats` writes them down. At most two lines of 42 characters and seven
-seconds each; one speaker's cues never overlap; the speaker is named where it changes.
+seconds each; one utterance's cues never overlap; the speaker is named where it changes.
 """
 
 from __future__ import annotations
@@ -35,28 +35,32 @@ class Cue:
 
 
 def cues(utterances: Sequence[Utterance]) -> list[Cue]:
-    """The cues of a conversation in order of time."""
+    """The cues of a conversation in order of time. Where utterances overlap, each of their cues names its speaker."""
+    spoken = sorted((one for one in utterances if one.text and one.text.split()), key=lambda one: one.span.start)
+    ends = list(accumulate((one.span.end for one in spoken), max, initial=0.0))
     found: list[Cue] = []
     last_speaker: str | None = None
-    for utterance in sorted(utterances, key=lambda one: one.span.start):
-        if utterance.text and utterance.text.split():
-            found += _cues_of(utterance, utterance.speaker if utterance.speaker != last_speaker else None)
-            last_speaker = utterance.speaker
-    return found
+    for index, utterance in enumerate(spoken):
+        following = spoken[index + 1].span.start if index + 1 < len(spoken) else utterance.span.end
+        overlaps = ends[index] > utterance.span.start or following < utterance.span.end
+        name = utterance.speaker if overlaps or utterance.speaker != last_speaker else None
+        found += _cues_of(utterance, name, every=overlaps)
+        last_speaker = None if overlaps else utterance.speaker
+    return sorted(found, key=lambda cue: cue.span.start)
 
 
-def _cues_of(utterance: Utterance, name: str | None) -> list[Cue]:
-    """One utterance's cues; `name` stands before the first and takes its room."""
+def _cues_of(utterance: Utterance, name: str | None, *, every: bool) -> list[Cue]:
+    """One utterance's cues; `name` stands before the first, or before `every` one, and takes its room."""
     words = [piece for word in (utterance.text or "").split() for piece in _pieces(word)]
     times = _WordTimes(utterance, words)
     name = f"{name[: MAX_NAME - 1]}…" if name and len(name) > MAX_NAME else name
-    indent = len(name) + 2 if name else 0
+    taken = [len(name) + 2 if name and (every or not first) else 0 for first in range(len(words))]
     found = []
-    for first, last in _cuts(words, times, indent):
-        lines = _wrap(words[first:last], 0 if first else indent) or []
+    for first, last in _cuts(words, times, taken):
+        lines = _wrap(words[first:last], taken[first]) or []
         span = times.span(first, last)
         shown = Span(span.start, min(span.end, span.start + MAX_CUE_S))
-        found.append(Cue(shown, tuple(lines), None if first else name))
+        found.append(Cue(shown, tuple(lines), name if taken[first] else None))
     return found
 
 
@@ -65,13 +69,16 @@ def _pieces(word: str) -> list[str]:
     return [word[start : start + LINE_CHARACTERS] for start in range(0, len(word), LINE_CHARACTERS)]
 
 
-def _cuts(words: list[str], times: _WordTimes, indent: int) -> list[tuple[int, int]]:
-    """Where the words are cut into cues: the cheapest way by `_cost`, found from the end."""
+def _cuts(words: list[str], times: _WordTimes, taken: Sequence[int]) -> list[tuple[int, int]]:
+    """Where the words are cut into cues: the cheapest way by `_cost`, found from the end.
+
+    `taken` are the characters that a name takes of a cue that begins with each word.
+    """
     best: list[tuple[float, int]] = [(0.0, 0)] * (len(words) + 1)
     for first in reversed(range(len(words))):
         choices = [(_cost(words, first, first + 1, times) + best[first + 1][0], first + 1)]
         for last in range(first + 2, len(words) + 1):
-            fits = _wrap(words[first:last], 0 if first else indent) and times.span(first, last).duration <= MAX_CUE_S
+            fits = _wrap(words[first:last], taken[first]) and times.span(first, last).duration <= MAX_CUE_S
             if not fits:
                 break
             choices.append((_cost(words, first, last, times) + best[last][0], last))

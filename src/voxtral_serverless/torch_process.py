@@ -39,6 +39,9 @@ OFFLINE = {"PYANNOTE_METRICS_ENABLED": "0", "HF_HUB_DISABLE_TELEMETRY": "1", "HF
 """Its models are here; and pyannote tells its makers the length and the speakers of every recording, unless told not to."""
 
 
+UNSTARTABLE = "pyannote cannot be started; the worker's log says why. DIARIZER=none does without it."
+
+
 class _Failed(Exception):
     """The process is of no more use."""
 
@@ -58,13 +61,16 @@ class TorchProcess:
         self._python, self._models, self._freeze_timeout_s = python, models, freeze_timeout_s
         self._alone = asyncio.Lock()
         self._endings: set[asyncio.Task[None]] = set()
+        self._closed = False
         self._begin()
 
     @property
     def pid(self) -> int | None:
         """The number of the process that can be asked now; None while there is none."""
-        started = self._start.done() and not self._start.cancelled() and not self._start.exception()
-        return self._start.result().child.process.pid if started else None
+        if not self._start.done() or self._start.cancelled() or self._start.exception():
+            return None
+        process = self._start.result().child.process
+        return process.pid if process.returncode is None else None
 
     async def ready(self) -> str:
         """Wait until it can be asked. The device that it computes on, as torch calls it.
@@ -83,8 +89,8 @@ class TorchProcess:
         """
         async with self._alone:
             for attempt in range(1, ATTEMPTS + 1):
-                running = await self._running()
                 try:
+                    running = await self._running()
                     return await self._ask(running.child, {"do": what, **question}, report)
                 except _Failed as failure:
                     log.warning("the torch process failed, attempt %d of %d: %s", attempt, ATTEMPTS, failure)
@@ -93,6 +99,10 @@ class TorchProcess:
 
     async def close(self) -> None:
         """End it."""
+        self._closed = True
+        await asyncio.shield(asyncio.create_task(self._end()))
+
+    async def _end(self) -> None:
         self._start.cancel()
         await asyncio.gather(self._start, return_exceptions=True)
         await asyncio.gather(self._stack.aclose(), *self._endings)
@@ -104,34 +114,42 @@ class TorchProcess:
 
     def _begin(self) -> None:
         self._stack, self._asked = AsyncExitStack(), 0
-        self._start = asyncio.create_task(self._started(self._stack))
+        self._start = asyncio.create_task(self._begun(self._stack))
 
     def _replace(self) -> None:
         """End this process, and start another one."""
+        if self._closed:
+            raise EngineUnavailable("the worker is ending.")
         ending = asyncio.create_task(self._stack.aclose())
         self._endings.add(ending)
         ending.add_done_callback(self._endings.discard)
         self._begin()
 
+    async def _begun(self, stack: AsyncExitStack) -> _Running:
+        """A process that is ready; one that dies or hangs while it loads is started once more."""
+        reason = ""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return await self._started(stack)
+            except (OSError, StageFailed, _Failed) as failure:
+                reason = str(failure)
+                log.warning("the torch process did not start, attempt %d of %d: %s", attempt, ATTEMPTS, reason)
+                await stack.aclose()
+        raise EngineUnavailable(UNSTARTABLE, reason)
+
     async def _started(self, stack: AsyncExitStack) -> _Running:
         models = await in_daemon_thread(self._models)
         folder = stack.enter_context(workspace())
         arguments = (self._python, "-c", BOOT, str(PACKAGE))
-        complaints = ""
-        try:
-            child = await stack.enter_async_context(
-                running_child(arguments, folder=folder, environment=_environment(folder))
-            )
-            await child.send(models)
-            message = await self._heard(child)
-            complaints = child.complaints()
-        except (OSError, _Failed, StageFailed) as failure:
-            message = {"event": "unable", "reason": str(failure)}
+        child = await stack.enter_async_context(
+            running_child(arguments, folder=folder, environment=_environment(folder))
+        )
+        await child.send(models)
+        message = await self._heard(child)
         if message["event"] != "ready":
-            log.error("the torch process cannot start: %s\n%s", message["reason"], complaints)
-            raise EngineUnavailable(
-                "pyannote cannot be started; the worker's log says why. DIARIZER=none does without it.", complaints
-            )
+            log.error("the torch process cannot load its models: %s", message.get("reason"))
+            await stack.aclose()
+            raise EngineUnavailable(UNSTARTABLE, str(message.get("reason")))
         for warning in message["warnings"]:
             log.warning("%s", warning)
         return _Running(child, message["device"])
@@ -142,11 +160,13 @@ class TorchProcess:
             await child.send(question)
             while (message := await self._heard(child))["event"] == "progress":
                 report(message["share"], 1.0)
-        except asyncio.CancelledError:
-            await self._leave(child)
-            raise
         except StageFailed as failure:
             raise _Failed(failure.message) from failure
+        except _Failed:
+            raise
+        except BaseException:  # cancelled, or whoever hears the reports failed: nobody reads the answer any more
+            await self._leave(child)
+            raise
         if message["event"] != "answer":
             raise _Failed(message.get("reason"))
         return message
@@ -168,7 +188,8 @@ class TorchProcess:
 
     async def _heard(self, child: Child) -> dict[str, Any]:
         try:
-            message = await asyncio.wait_for(child.receive(), self._freeze_timeout_s)
+            async with asyncio.timeout(self._freeze_timeout_s):  # wait_for may swallow a cancellation, in Python 3.11
+                message = await child.receive()
         except TimeoutError as error:
             raise _Failed(f"it said nothing for {self._freeze_timeout_s:g} s") from error
         if message is None:

@@ -59,9 +59,9 @@ async def test_hints_are_honoured(hints: SpeakerHints, count: int, call: Heard) 
     assert len(speakers(await diarize(call, hints))) == count
 
 
-async def test_count_that_cannot_be_met_is_a_warning(call: Heard) -> None:
+async def test_count_that_cannot_be_met_is_met_as_far_as_it_goes(call: Heard) -> None:
     answer = await diarize((call[0], call[1][:2]), SpeakerHints(exact=30))
-    assert "speaker_count_not_met" in [notice.code for notice in answer.notices]
+    assert 2 <= len(speakers(answer)) < 30
 
 
 async def test_one_voice_stays_one_speaker(call: Heard) -> None:

@@ -133,6 +133,8 @@ def test_speech_that_no_turn_claims() -> None:
 
 def test_little_of_nobodys_goes_to_the_turn_beside_it() -> None:
     assert fold_fragments([Turn(Span(0, 0.3), "A"), Turn(Span(0.3, 1.2), None)]) == [Turn(Span(0, 1.2), "A")]
+    assert fold_fragments([Turn(Span(0, 0.2), "A"), Turn(Span(0.2, 5.2), None)]) == [Turn(Span(0, 5.2), None)]
+    assert fold_fragments([Turn(Span(0, 0.2), "A"), Turn(Span(0.2, 0.9), None)]) == [Turn(Span(0, 0.9), "A")]
     alone = [Turn(Span(0, 1), "A"), Turn(Span(1.6, 2.2), None)]
     assert fold_fragments(alone) == alone
 
@@ -218,8 +220,8 @@ def test_who_has_no_name_stays_nameless() -> None:
         (SpeakerHints(2), None),
         (SpeakerHints(least=1, most=2), None),
         (SpeakerHints(3), "3 speakers were asked for, 2 could be told apart."),
-        (SpeakerHints(least=4), "4 speakers were asked for, 2"),
-        (SpeakerHints(1), "at most 1 speakers were asked for, 2"),
+        (SpeakerHints(least=4), "at least 4 speakers were asked for, 2"),
+        (SpeakerHints(1), "1 speakers were asked for, 2"),
         (SpeakerHints(most=1), "at most 1 speakers"),
     ],
 )

@@ -2,7 +2,7 @@
 
 What it is to do is a list, one for each question, the last for all further ones: "answer", "fail", "die", "hang",
 "babble" (a line that is no answer), "slow" (answers after 60 s, unless cancelled), "deaf" (the same, and cannot be
-cancelled).
+cancelled), "chatter" (reports every millisecond for two seconds, unless cancelled).
 """
 
 # ruff: noqa: T201
@@ -48,7 +48,7 @@ class Listener:
         os._exit(0)
 
 
-def answer(listener: Listener, manner: str, question: dict[str, Any]) -> None:
+def answer(listener: Listener, manner: str, question: dict[str, Any]) -> None:  # noqa: C901 — one case a manner
     say("progress", share=0.5)
     match manner:
         case "answer":
@@ -64,6 +64,13 @@ def answer(listener: Listener, manner: str, question: dict[str, Any]) -> None:
             time.sleep(600)
         case "slow":
             say("cancelled") if listener.cancelled.wait(60) else say("answer", echo=question)
+        case "chatter":
+            for _ in range(2000):
+                if listener.cancelled.wait(0.001):
+                    say("cancelled")
+                    return
+                say("progress", share=0.5)
+            say("answer", echo=question)
         case "deaf":
             time.sleep(60)
 

@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import jiwer
@@ -37,6 +38,16 @@ async def test_each_clip_gets_its_own_words(call: Recording) -> None:
     assert heard == dict(enumerate(texts))
     wanted = "I would like a new table because we have a family dinner on Saturday evening"
     assert jiwer.wer(wanted.lower(), (texts[0] or "").lower()) <= 0.15
+    assert "order number" in (texts[1] or "")
+
+
+async def test_clip_of_a_channel_is_heard_there(call: Recording, tmp_path: Path) -> None:
+    silence = tmp_path / "silence"
+    silence.write_bytes(bytes(2 * call.samples))
+    split = replace(call, planes=(silence, call.mix))
+    clips = [Clip(channel, ORDER, ORDER, channel, 1.0) for channel in (0, 1)]
+    texts = (await SphinxTranscriber().transcribe(split, clips, "en", lambda *_: None)).texts
+    assert "order number" not in (texts[0] or "")
     assert "order number" in (texts[1] or "")
 
 
@@ -91,9 +102,9 @@ async def test_cancelling_ends_the_recognisers(call: Recording, monkeypatch: pyt
     pids: list[int] = []
     original = sphinx._recognise
 
-    async def note(child: Child, audio: Span) -> str:
+    async def note(child: Child, clip: Clip) -> str:
         pids.append(child.process.pid)
-        return await original(child, audio)
+        return await original(child, clip)
 
     monkeypatch.setattr(sphinx, "_recognise", note)
     work = SphinxTranscriber().transcribe(call, clips_at(Span(0, 60), Span(0, 60)), "en", lambda *_: None)

@@ -93,7 +93,8 @@ async def _conversation(child: Child, max_duration_s: float, report: Report) -> 
 
 async def _next_message(child: Child) -> dict[str, Any] | None:
     try:
-        return await asyncio.wait_for(child.receive(), SILENCE_TIMEOUT_S)
+        async with asyncio.timeout(SILENCE_TIMEOUT_S):  # wait_for may swallow a cancellation, in Python 3.11
+            return await child.receive()
     except TimeoutError as error:
         raise StageFailed("the decoder hung on this recording.") from error
 

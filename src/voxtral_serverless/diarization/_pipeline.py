@@ -47,17 +47,22 @@ class LoadedPipeline:
         self, *, audio: str, samples: int, exact: int | None, least: int | None, most: int, progress: Progress
     ) -> dict[str, Any]:
         """Turns of the recording in the file `audio`, 16-bit PCM at 16 kHz; each `(start, end, speaker)`."""
-        found = self._pipeline(
-            {"waveform": _waveform(audio, samples), "sample_rate": SAMPLE_RATE, "uri": "recording"},
-            num_speakers=exact,
-            min_speakers=least,
-            max_speakers=most,
-            hook=_hook(progress),
-        )
+        bounds = {"num_speakers": exact, "min_speakers": least, "max_speakers": most}
+        try:
+            found = self._found(audio, samples, bounds, progress)
+        except ValueError:
+            if not exact and not least:
+                raise
+            # So many cannot be told apart in so little speech (k-means then has fewer points than clusters).
+            found = self._found(audio, samples, {"max_speakers": most}, progress)
         return {
             "exclusive": _turns(found.exclusive_speaker_diarization),
             "overlapping": _turns(found.speaker_diarization),
         }
+
+    def _found(self, audio: str, samples: int, bounds: dict[str, int | None], progress: Progress) -> Any:
+        file = {"waveform": _waveform(audio, samples), "sample_rate": SAMPLE_RATE, "uri": "recording"}
+        return self._pipeline(file, hook=_hook(progress), **bounds)
 
 
 def load(config: dict[str, Any], segmentation_step: float) -> LoadedPipeline:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from voxtral_serverless.audio.recording import SAMPLE_RATE, Recording, Span
-from voxtral_serverless.diarization.turns import Diarization, SpeakerHints, Turn, count_notices, merge_gaps
+from voxtral_serverless.diarization.turns import Diarization, SpeakerHints, Turn, merge_gaps
 from voxtral_serverless.errors import Notice
 from voxtral_serverless.reporting import Report, in_thread
 
@@ -58,8 +58,7 @@ def _diarize(recording: Recording, speech: tuple[Span, ...], hints: SpeakerHints
         labels = voices[first : first + len(inside)]
         turns += _region_turns(recording, region, inside, labels)
         first += len(inside)
-    merged = merge_gaps(turns)
-    return Diarization(tuple(merged), (BASIC, *count_notices(merged, hints)))
+    return Diarization(tuple(merge_gaps(turns)), (BASIC,))
 
 
 def _windows(region: Span) -> list[Span]:

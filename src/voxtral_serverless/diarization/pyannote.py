@@ -14,13 +14,12 @@ import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 from voxtral_serverless.audio.recording import Recording, Span
+from voxtral_serverless.concurrency import in_daemon_thread
 from voxtral_serverless.diarization.models import find_pipeline
-from voxtral_serverless.diarization.turns import Diarization, SpeakerHints, Turn, count_notices
+from voxtral_serverless.diarization.turns import Diarization, SpeakerHints, Turn
 from voxtral_serverless.errors import EngineUnavailable
-from voxtral_serverless.hub.cache import named_folder
 from voxtral_serverless.reporting import Report
 from voxtral_serverless.settings import Settings
 from voxtral_serverless.torch_process import TorchProcess, torch_process
@@ -29,6 +28,8 @@ log = logging.getLogger(__name__)
 
 MAX_SPEAKERS = 20
 """Most speakers where the job does not say: without a bound noise can become a hundred of them, slowly."""
+MOST_SPEAKERS = 100
+"""Most speakers whatever the job says: pyannote counts them in a byte."""
 STEPS = {"accurate": 0.1, "fast": 0.2}
 """How far pyannote's window of 10 s moves, as a part of it, by `DIARIZATION_SPEED`."""
 ENVIRONMENT = ".venv-diarization"
@@ -69,20 +70,19 @@ class PyannoteDiarizer:
         """
         if not speech:
             return Diarization((), timeline=())
-        most = hints.exact or hints.most or max(MAX_SPEAKERS, hints.least or 0)
-        question = {"audio": str(recording.mix), "samples": recording.samples}
-        bounds = {"exact": hints.exact, "least": hints.least, "most": most}
-        answer = await self.process.ask("diarize", question | bounds, report)
-        turns, timeline = _turns(answer["exclusive"]), _turns(answer["overlapping"])
-        return Diarization(turns, count_notices(turns, hints), timeline)
+        question = {"audio": str(recording.mix), "samples": recording.samples, **_bounds(hints)}
+        answer = await self.process.ask("diarize", question, report)
+        turns, timeline = (_turns(answer[name], recording.duration) for name in ("exclusive", "overlapping"))
+        return Diarization(turns, timeline=timeline)
 
 
 @asynccontextmanager
 async def running_pyannote(settings: Settings) -> AsyncIterator[PyannoteDiarizer]:
-    """The diarizer, beside the block: it finds its models and loads them while the block is entered.
+    """The diarizer, beside the block: its models are there when the block is entered, and still being loaded.
 
     Raises:
         EngineUnavailable: no Python has pyannote.
+        ModelUnavailable: its models cannot be had; told before anything is started, and before Voxtral is downloaded.
     """
     python = find_python(settings.diarization_python)
     if python is None:
@@ -91,14 +91,11 @@ async def running_pyannote(settings: Settings) -> AsyncIterator[PyannoteDiarizer
             f"{wanted} is not found: install pyannote.audio 4 and set DIARIZATION_PYTHON to the Python that has it, or "
             "choose DIARIZER=embedded (the self-test one) or DIARIZER=none."
         )
+    files = await in_daemon_thread(lambda: find_pipeline(settings))
     step = STEPS[settings.diarization_speed]
-
-    def models() -> dict[str, Any]:
-        return {"diarization": {"config": find_pipeline(settings).config, "segmentation_step": step}}
-
-    async with torch_process(python, models, freeze_timeout_s=settings.diarization_freeze_timeout_s) as process:
-        folder = named_folder(settings.diarization_model)
-        yield PyannoteDiarizer(process, folder.name if folder else settings.diarization_model)
+    models = {"diarization": {"config": files.config, "segmentation_step": step}}
+    async with torch_process(python, lambda: models, freeze_timeout_s=settings.diarization_freeze_timeout_s) as process:
+        yield PyannoteDiarizer(process, files.name)
 
 
 def find_python(chosen: str | None) -> str | None:
@@ -110,5 +107,13 @@ def find_python(chosen: str | None) -> str | None:
     return shutil.which("python", path=str(Path(sys.prefix).parent / ENVIRONMENT / "bin"))
 
 
-def _turns(found: Iterable[tuple[float, float, str]]) -> tuple[Turn, ...]:
-    return tuple(Turn(Span(start, end), speaker) for start, end, speaker in found)
+def _bounds(hints: SpeakerHints) -> dict[str, int | None]:
+    """What pyannote is told of the number of speakers: always a greatest one."""
+    exact, least = (count and min(count, MOST_SPEAKERS) for count in (hints.exact, hints.least))
+    most = exact or hints.most or max(MAX_SPEAKERS, least or 0)
+    return {"exact": exact, "least": least, "most": min(most, MOST_SPEAKERS)}
+
+
+def _turns(found: Iterable[tuple[float, float, str]], duration: float) -> tuple[Turn, ...]:
+    """The turns, as far as they lie in the recording: pyannote's last window may reach past its end."""
+    return tuple(Turn(Span(start, min(end, duration)), speaker) for start, end, speaker in found if start < duration)

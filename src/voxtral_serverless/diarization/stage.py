@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from voxtral_serverless.audio.recording import Recording, Span
-from voxtral_serverless.audio.voice_activity import detect_speech
+from voxtral_serverless.audio.voice_activity import PADDING_S, detect_speech
 from voxtral_serverless.contract import JobOptions
 from voxtral_serverless.diarization.channels import Verdict, channel_turns, judge, screen, without_crosstalk
 from voxtral_serverless.diarization.turns import (
@@ -14,6 +14,7 @@ from voxtral_serverless.diarization.turns import (
     SpeakerHints,
     Speech,
     Turn,
+    count_notices,
     fold_fragments,
     in_order,
     merge_gaps,
@@ -27,6 +28,12 @@ from voxtral_serverless.reporting import Report
 from voxtral_serverless.run import Run
 from voxtral_serverless.transcription.plan import pack_speech
 
+MIXED = Notice(
+    "channels_mixed", "the channels were split, as asked, and both carry both voices: what is said may be there twice."
+)
+DIARIZATION_SHARE = 0.5
+"""Of a job's time that is left; the words matter more than who said them."""
+
 
 @dataclass(frozen=True)
 class Listening:
@@ -34,6 +41,7 @@ class Listening:
 
     speech: Speech
     channels: Verdict
+    notices: tuple[Notice, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,15 +73,18 @@ def listen(recording: Recording, job: JobOptions, report: Report) -> Listening:
             detect_speech(recording, channel=0, report=_part(report, 0, 3)),
             detect_speech(recording, channel=1, report=_part(report, 1, 3)),
         )
-        verdict = verdict or judge(recording, sides)
+        judged = judge(recording, sides)
+        doubts = (MIXED,) if verdict and judged.reason == "mixed" else ()
+        verdict = replace(verdict, apart_db=judged.apart_db) if verdict else judged
         if verdict.split:
-            return Listening(dict(enumerate(without_crosstalk(recording, sides))), verdict)
+            return Listening(dict(enumerate(without_crosstalk(recording, sides))), verdict, doubts)
         report = _part(report, 2, 3)
     return Listening({None: detect_speech(recording, report=report)}, verdict)
 
 
 async def tell_speakers_apart(run: Run, recording: Recording, listening: Listening) -> Conversation:
     """The turns of the job's recording. Where they cannot be told apart a warning says why."""
+    run.warn(*listening.notices)
     if not any(listening.speech.values()):
         run.warn(Notice("no_speech", "nobody speaks in this recording."))
     if run.job.task == "transcribe":
@@ -89,6 +100,7 @@ async def tell_speakers_apart(run: Run, recording: Recording, listening: Listeni
         return Conversation(listening, merge_gaps(without_speakers(listening.speech[None])))
     run.warn(*found.notices)
     conversation = _named(found, listening, run.job.speaker_labels)
+    run.warn(*count_notices(conversation.turns, _hints(run.job)))
     unknown = sum(turn.span.duration for turn in conversation.turns if turn.speaker is None)
     if unknown:
         run.warn(
@@ -107,8 +119,10 @@ def _part(report: Report, index: int, parts: int) -> Report:
 
 
 def _by_channel(speech: Speech) -> Diarization:
-    turns = tuple(channel_turns((tuple(speech[0]), tuple(speech[1]))))
-    return Diarization(turns, timeline=turns)
+    """Each channel's speech as its speaker's turns; the timeline without the padding, which is no overlap."""
+    turns = channel_turns((tuple(speech[0]), tuple(speech[1])))
+    bare = (replace(turn, span=Span(turn.span.start + PADDING_S, turn.span.end - PADDING_S)) for turn in turns)
+    return Diarization(tuple(turns), timeline=tuple(turn for turn in bare if turn.span.duration > 0))
 
 
 def _not_split(verdict: Verdict) -> Notice:
@@ -123,9 +137,11 @@ async def _diarized(run: Run, recording: Recording, speech: Sequence[Span]) -> D
             Notice("diarization_off", "this worker does not tell speakers apart (DIARIZER=none): speaker is null.")
         )
         return None
-    with run.meter.stage("diarization") as report:
-        work = run.services.diarizer.diarize(recording, tuple(speech), _hints(run.job), report)
-        found = await run.attempt("diarization", work)
+    found = None
+    async with run.in_time("the speakers were not told apart to the end", share=DIARIZATION_SHARE):
+        with run.meter.stage("diarization") as report:
+            work = run.services.diarizer.diarize(recording, tuple(speech), _hints(run.job), report)
+            found = await run.attempt("diarization", work)
     if found is None:
         run.warn(Notice("diarization_failed", "the speakers could not be told apart: speaker is null."))
         return None

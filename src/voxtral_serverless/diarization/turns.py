@@ -110,7 +110,8 @@ def fold_fragments(turns: Iterable[Turn]) -> list[Turn]:
     """Give each fragment to the nearer of its neighbours on its channel, which then reaches over it.
 
     A fragment is shorter than `FRAGMENT_S`, or of nobody and shorter than `UNCLAIMED_S`. Of two neighbours that are
-    equally near the longer one gets it; where both it and the neighbour are fragments, the longer one's speaker stays.
+    equally near the longer one gets it; where both it and the neighbour are fragments, the known or the longer one's
+    speaker stays.
     No moment that was in a turn of a channel is lost. Turns of one speaker that come to touch stay two: fold first, then
     `merge_gaps`.
     """
@@ -152,9 +153,10 @@ def _gap(one: Turn, other: Turn) -> float:
 
 
 def _joined(one: Turn, other: Turn) -> Turn:
-    """The longer turn, or the only one of somebody known, reaching over both."""
+    """The turn that is no fragment, then that of somebody known, then the longer one, reaching over both."""
     span = Span(min(one.span.start, other.span.start), max(one.span.end, other.span.end))
-    return replace(max(one, other, key=lambda turn: (turn.speaker is not None, turn.span.duration)), span=span)
+    stays = max(one, other, key=lambda turn: (not _is_fragment(turn), turn.speaker is not None, turn.span.duration))
+    return replace(stays, span=span)
 
 
 def names_by_appearance(turns: Iterable[Turn]) -> dict[str, str]:
@@ -170,11 +172,11 @@ def renamed(turns: Iterable[Turn], names: Mapping[str, str]) -> list[Turn]:
 
 def count_notices(turns: Iterable[Turn], hints: SpeakerHints) -> tuple[Notice, ...]:
     """A warning where the job asks for another number of speakers than the turns have."""
-    found = len({turn.speaker for turn in turns})
+    found = len({turn.speaker for turn in turns if turn.speaker is not None})
     least, most = hints.exact or hints.least or 0, hints.exact or hints.most or found
     if not found or least <= found <= most:
         return ()
-    wanted = f"{least}" if found < least else f"at most {most}"
+    wanted = f"{hints.exact}" if hints.exact else f"at least {least}" if found < least else f"at most {most}"
     return (Notice("speaker_count_not_met", f"{wanted} speakers were asked for, {found} could be told apart."),)
 
 

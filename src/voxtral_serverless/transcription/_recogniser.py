@@ -1,8 +1,8 @@
 """The recogniser's process: PocketSphinx with its own US English model, clips in, words out.
 
-`sphinx` starts it as `python -I _recogniser.py FILE`, where FILE holds 16 kHz signed 16-bit samples. It reads
-JSON lines `{"first": …, "last": …}` (samples) on standard input, answers each with `{"text": …}` on standard
-output, and ends with its input, so that it cannot outlive the worker.
+`sphinx` starts it as `python -I _recogniser.py FILE…`, where each FILE holds 16 kHz signed 16-bit samples. It reads
+JSON lines `{"file": …, "first": …, "last": …}` (the number of a file, and samples) on standard input, answers each with
+`{"text": …}` on standard output, and ends with its input, so that it cannot outlive the worker.
 """
 
 from __future__ import annotations
@@ -19,15 +19,20 @@ SHORTEST_CLIP_S = 0.2
 """A clip shorter than this holds no word."""
 
 
-def main(path: str) -> None:
-    """Answer clips of the file `path` until standard input ends."""
+def main(paths: list[str]) -> None:
+    """Answer clips of the files `paths` until standard input ends."""
     decoder = Decoder(samprate=16000, loglevel="FATAL")
-    with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as samples:
-        for line in sys.stdin:
-            clip = json.loads(line)
-            audio = samples[clip["first"] * SAMPLE_BYTES : clip["last"] * SAMPLE_BYTES]
-            sys.stdout.write(json.dumps({"text": recognise(decoder, audio)}) + "\n")
-            sys.stdout.flush()
+    files = [_mapped(path) for path in paths]
+    for line in sys.stdin:
+        clip = json.loads(line)
+        audio = files[clip["file"]][clip["first"] * SAMPLE_BYTES : clip["last"] * SAMPLE_BYTES]
+        sys.stdout.write(json.dumps({"text": recognise(decoder, audio)}) + "\n")
+        sys.stdout.flush()
+
+
+def _mapped(path: str) -> mmap.mmap:
+    with Path(path).open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def recognise(decoder: Decoder, audio: bytes) -> str:
@@ -42,4 +47,4 @@ def recognise(decoder: Decoder, audio: bytes) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1:])

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 
-from voxtral_serverless.audio.recording import SAMPLE_RATE, Recording, Span
+from voxtral_serverless.audio.recording import SAMPLE_RATE, Recording
 from voxtral_serverless.child import Child, running_child
 from voxtral_serverless.errors import LanguageNotSupported, StageFailed
 from voxtral_serverless.transcription.plan import Clip
@@ -32,7 +32,10 @@ START_S, SLOWEST = 30.0, 10.0
 
 
 class SphinxTranscriber:
-    """Transcribes clips with PocketSphinx."""
+    """Transcribes clips with PocketSphinx, those of one job at a time: each takes all cores."""
+
+    def __init__(self) -> None:
+        self._alone = asyncio.Lock()
 
     async def transcribe(
         self, recording: Recording, clips: Sequence[Clip], language: str | None, heard: Heard
@@ -60,11 +63,11 @@ class SphinxTranscriber:
                     async with _recogniser(recording) as child:
                         while waiting:
                             index = waiting.pop()
-                            texts[index] = _as_written(await _recognise(child, clips[index].audio))
+                            texts[index] = _as_written(await _recognise(child, clips[index]))
                             heard(index, texts[index] or "")
                             deaths = 0
 
-        async with asyncio.TaskGroup() as children:
+        async with self._alone, asyncio.TaskGroup() as children:
             for _ in range(min(len(clips), os.cpu_count() or 1, MAX_CHILDREN)):
                 children.create_task(work())
         if clips and not any(text is not None for text in texts):
@@ -73,14 +76,18 @@ class SphinxTranscriber:
 
 
 def _recogniser(recording: Recording) -> AbstractAsyncContextManager[Child]:
-    arguments = (sys.executable, "-I", str(RECOGNISER), str(recording.mix))
+    files = (str(path) for path in (recording.mix, *recording.planes))
+    arguments = (sys.executable, "-I", str(RECOGNISER), *files)
     return running_child(arguments, folder=recording.mix.parent, environment={})
 
 
-async def _recognise(child: Child, audio: Span) -> str:
-    await child.send({"first": round(audio.start * SAMPLE_RATE), "last": round(audio.end * SAMPLE_RATE)})
+async def _recognise(child: Child, clip: Clip) -> str:
+    audio, file = clip.audio, 0 if clip.channel is None else 1 + clip.channel
+    first, last = round(audio.start * SAMPLE_RATE), round(audio.end * SAMPLE_RATE)
+    await child.send({"file": file, "first": first, "last": last})
     try:
-        answer = await asyncio.wait_for(child.receive(), START_S + SLOWEST * audio.duration)
+        async with asyncio.timeout(START_S + SLOWEST * audio.duration):
+            answer = await child.receive()
     except TimeoutError as error:
         raise StageFailed("the embedded recogniser hung.") from error
     match answer:

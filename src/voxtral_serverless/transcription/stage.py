@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from voxtral_serverless.audio.recording import Recording
 from voxtral_serverless.diarization.stage import Conversation
-from voxtral_serverless.errors import EngineUnavailable, Notice
+from voxtral_serverless.errors import DeadlineExceeded, EngineUnavailable, Notice
 from voxtral_serverless.reporting import Report
 from voxtral_serverless.run import Run
 from voxtral_serverless.transcription.language import identify
@@ -19,29 +19,38 @@ from voxtral_serverless.transcription.turn_texts import TurnTexts
 
 TELLING_CLIPS = 3
 """Where no language is given, the clips with the most speech are transcribed first, and their language identified."""
+SHARE_BEFORE_ANALYSIS = 0.8
+"""Of a job's time that is left, where a summary or a sentiment is to follow."""
 
 
 async def transcribe(run: Run, recording: Recording, conversation: Conversation) -> list[Utterance]:
-    """One utterance for each turn; its text is None where it could not be transcribed."""
+    """One utterance for each turn; its text is None where it could not be transcribed.
+
+    Raises:
+        EngineUnavailable: nobody is there to transcribe it.
+        DeadlineExceeded: the job's time was over before the first word.
+    """
     turns, speech = conversation.turns, conversation.speech
     limit = run.services.settings.max_clip_s
     clips = plan_by_turns(turns, speech, recording.duration, max_clip_s=limit, quietest=recording.quietest)
     spoken = [index for index, clip in enumerate(clips) if not clip.silent]
     run.language = _given_language(run, spoken)
-    with run.meter.stage("transcription") as report:
-        writing = _Writing(run, recording, clips, TurnTexts(turns, clips, speech), report)
-        writing.leave_empty(index for index, clip in enumerate(clips) if clip.silent)
-        first = spoken if run.language else _telling(clips, spoken)
-        await writing.write_down(first)
-        if run.language is None:
-            run.language = await asyncio.to_thread(identify, writing.texts.of_clips(first))
-            await writing.write_down([index for index in spoken if index not in first])
-        if run.language is None:
-            run.language = await _identified(run, writing.texts.of_clips(spoken))
-    run.warn(*mishap_notices(writing.mishaps))
-    if writing.texts.lost:
-        run.warn(Notice("turns_lost", f"{writing.texts.lost} clips could not be transcribed: their text is missing."))
-    return [writing.texts.utterance(turn) for turn in range(len(turns))]
+    texts = TurnTexts(turns, clips, speech)
+    async with run.in_time("not all of it was transcribed", _share(run)) as time:
+        with run.meter.stage("transcription") as report:
+            await _Writing(run, recording, clips, texts, report).write_all(spoken)
+    if time.expired() and not any(texts.of_clips(spoken)):
+        raise DeadlineExceeded("the job's time was over before its first word; raise its executionTimeout.")
+    if run.language is None:
+        run.language = await _identified(run, texts.of_clips(spoken))
+    if texts.lost:
+        run.warn(Notice("turns_lost", f"{texts.lost} clips could not be transcribed: their text is missing."))
+    return [texts.utterance(turn) for turn in range(len(turns))]
+
+
+def _share(run: Run) -> float:
+    """Of the job's time that is left, what the transcription may take."""
+    return SHARE_BEFORE_ANALYSIS if run.job.summary or run.job.sentiment else 1.0
 
 
 @dataclass
@@ -54,6 +63,16 @@ class _Writing:
     texts: TurnTexts
     report: Report
     mishaps: Counter[str] = field(default_factory=Counter)
+
+    async def write_all(self, spoken: Sequence[int]) -> None:
+        """Transcribe the clips in which somebody speaks, the most telling first where no language is known."""
+        self.leave_empty(index for index, clip in enumerate(self.clips) if clip.silent)
+        first = spoken if self.run.language else _telling(self.clips, spoken)
+        await self.write_down(first)
+        if self.run.language is None:
+            self.run.language = await asyncio.to_thread(identify, self.texts.of_clips(first))
+            await self.write_down([index for index in spoken if index not in first])
+        self.run.warn(*mishap_notices(self.mishaps))
 
     async def write_down(self, chosen: Sequence[int]) -> None:
         """Transcribe the clips with these indices."""
