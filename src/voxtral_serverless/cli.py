@@ -104,12 +104,45 @@ def transcribe(
         "output_language": output_language, "sentiment_by_speaker": sentiment_by_speaker,
         "word_timestamps": word_timestamps,
     }  # fmt: skip
-    with _door(verbose):
+    with _door(logging.INFO if verbose else logging.WARNING):
         given["metadata"] = _parsed(metadata, "--metadata") if metadata else None
         fields = _job_file(job) | {name: value for name, value in given.items() if value is not None}
         _check_output(output, source, job)
         result = _run(source, fields, engine, output_format)
         _write(_rendered(result, output_format), output)
+
+
+@app.command()
+def worker() -> None:
+    """Do the jobs of a RunPod serverless endpoint, until asked to end."""
+    with _door(_debug(), style="json"):
+        _work()
+
+
+@app.command()
+def start() -> None:
+    """What the container runs: the RunPod worker where RunPod runs it."""
+    with _door(_debug(), style="json"):
+        from voxtral_serverless.errors import InvalidConfiguration
+        from voxtral_serverless.runpod_worker.worker import QUEUE
+
+        if not os.environ.get(QUEUE):
+            raise InvalidConfiguration(
+                f"{QUEUE} is not set, so this is no RunPod worker; the HTTP API, which would start instead, is not part of "
+                "this version. For one recording there is `voxtral-serverless transcribe`."
+            )
+        _work()
+
+
+def _work() -> None:
+    from voxtral_serverless.runpod_worker.worker import run_worker
+    from voxtral_serverless.settings import load_settings
+
+    raise typer.Exit(run_worker(load_settings()))
+
+
+def _debug() -> int:
+    return logging.DEBUG if os.environ.get("RUNPOD_DEBUG", "").lower() in {"1", "true"} else logging.INFO
 
 
 class _Interrupted(Exception):
@@ -121,11 +154,11 @@ class _Interrupted(Exception):
 
 
 @contextmanager
-def _door(verbose: bool) -> Iterator[None]:
+def _door(level: int, style: Literal["plain", "json"] = "plain") -> Iterator[None]:
     """Whatever is raised inside becomes one line on stderr and an exit status."""
     from voxtral_serverless.log import set_up_logging
 
-    set_up_logging(logging.INFO if verbose else logging.WARNING)
+    set_up_logging(level, style=style)
     try:
         yield
     except typer.Exit:
@@ -199,7 +232,6 @@ def _process(options: JobOptions, where: Source, settings: Settings) -> JobResul
     """Run the pipeline to its end; SIGINT and SIGTERM cancel it, so that nothing of it stays behind."""
     import asyncio
 
-    from voxtral_serverless.concurrency import together
     from voxtral_serverless.pipeline import process
     from voxtral_serverless.services import running_services
     from voxtral_serverless.terminal import terminal_events
@@ -216,13 +248,9 @@ def _process(options: JobOptions, where: Source, settings: Settings) -> JobResul
 
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop, number)
-        async with running_services(settings) as services, together() as tasks:
-            # The engine starts while the recording is fetched; where it cannot, the job need not go on.
-            ready = tasks.create_task(services.ready())
+        async with running_services(settings) as services:
             with terminal_events() as events:
-                result = await process(options, where, services, events)
-            ready.cancel()
-            return result
+                return await process(options, where, services, events)
 
     try:
         return asyncio.run(until_done())

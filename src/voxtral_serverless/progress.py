@@ -84,4 +84,5 @@ class Meter:
             report(1, 1)
         finally:
             self.timings[stage] = round(time.monotonic() - began, 3)
-            log.info("%s took %.1f s", stage, self.timings[stage])
+            took_s = self.timings[stage]
+            log.info("%s took %.1f s", stage, took_s, extra={"stage": stage, "duration_s": took_s})

@@ -98,6 +98,24 @@ class Settings(BaseSettings):
     max_concurrency: int = Field(4, ge=1)
     """Jobs at once in one worker."""
 
+    max_result_mb: float = Field(9, gt=0.001, le=1000)
+    """Largest answer to RunPod, in megabytes (10⁶ bytes): it refuses more than 10 (`/run`) or 20 (`/runsync`)."""
+
+    deadline_margin_s: float = Field(30, ge=0, le=3600)
+    """So long before RunPod's `executionTimeout` a job has to be done: what is finished by then is answered."""
+
+    bucket_endpoint_url: str | None = None
+    """S3 endpoint for answers that are too large, where a job brings no `s3Config` of its own."""
+
+    bucket_name: str | None = None
+    """Bucket there."""
+
+    bucket_access_key_id: SecretStr | None = None
+    """Key for it."""
+
+    bucket_secret_access_key: SecretStr | None = None
+    """Its secret."""
+
     max_audio_mb: float = Field(4096, gt=0, le=1_000_000)
     """Largest recording accepted, in megabytes (10⁶ bytes), fetched or sent along."""
 

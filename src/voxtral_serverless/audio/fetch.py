@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 import stat
 import string
 from collections.abc import AsyncIterator
@@ -17,10 +16,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
-from voxtral_serverless.audio.addresses import is_public
+from voxtral_serverless.audio.addresses import AddressRefused, guarded_socket
 from voxtral_serverless.errors import (
     AudioTooLarge,
     DiskFull,
@@ -192,7 +191,7 @@ async def _answer(url: str, limits: FetchLimits) -> AsyncIterator[aiohttp.Client
     """The server's answer to `url`, after redirects, with the connection's faults as ours."""
     import aiohttp
 
-    connector = aiohttp.TCPConnector(socket_factory=_guarded_socket(limits.allow_private))
+    connector = aiohttp.TCPConnector(socket_factory=guarded_socket(limits.allow_private))
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_s, sock_read=limits.connect_s)
     headers = {"Accept-Encoding": "identity"}
     try:
@@ -212,7 +211,7 @@ async def _answer(url: str, limits: FetchLimits) -> AsyncIterator[aiohttp.Client
     except UnicodeError as error:  # a host that no name server can be asked for
         raise _no_url() from error
     except (aiohttp.ClientError, OSError) as error:
-        if isinstance(error.__cause__, _AddressRefused):
+        if isinstance(error.__cause__, AddressRefused):
             raise _refused() from error
         raise FetchFailed("the connection to the server of the recording failed; check the URL and retry.") from error
 
@@ -272,19 +271,3 @@ def _refused() -> FetchRefused:
         "this worker does not connect there: it fetches from public http(s) servers on ports 80 and 443, without a "
         "user name in the URL, and does not follow https to http."
     )
-
-
-class _AddressRefused(OSError):
-    """The policy says no; an OSError, since that is what aiohttp takes for a failed connection."""
-
-
-def _guarded_socket(allow_private: bool) -> Any:
-    """A maker of sockets for aiohttp, which sees the address really dialled, after name resolution."""
-
-    def make(address: tuple[Any, ...]) -> socket.socket:
-        family, kind, protocol, _, target = address
-        if not allow_private and not is_public(target[0]):
-            raise _AddressRefused
-        return socket.socket(family=family, type=kind, proto=protocol)
-
-    return make
