@@ -99,6 +99,8 @@ def _plain_json(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
 
 Language = Annotated[str, AfterValidator(_language)]
 SpeakerName = Annotated[str, Field(max_length=100)]
+MAX_FAULT_CHARACTERS = 200
+"""So much is said of one fault, which may quote what is wrong."""
 MAX_FAULTS = 20
 """So many faults of a job are named."""
 Options = TypeVar("Options", bound="JobOptions")
@@ -199,7 +201,9 @@ def _over(defaults: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, A
 def _parse(model: type[Options], fields: Mapping[str, Any]) -> Options:
     known = list(model.model_fields)
     unknown = [name for name in fields if name not in known]
-    faults = [_unknown_field(name, known) for name in unknown[:MAX_FAULTS]] + unknown[MAX_FAULTS:]
+    faults = [_unknown_field(name, known) for name in unknown[:MAX_FAULTS]] + [
+        name[:60] for name in unknown[MAX_FAULTS:]
+    ]
     faults += _contradictions(fields)
     if model is JobInput:
         faults += _recordings_given(fields)
@@ -242,7 +246,8 @@ def _unknown_field(name: str, known: list[str]) -> str:
 
 def _fault(location: tuple[int | str, ...], message: str, kind: str) -> str:
     text = message.removeprefix("Value error, ") if kind == "value_error" else message[:1].lower() + message[1:]
-    return ": ".join([*([".".join(map(str, location))] if location else []), text])
+    short = text if len(text) <= MAX_FAULT_CHARACTERS else f"{text[:MAX_FAULT_CHARACTERS]}…"
+    return ": ".join([*([".".join(map(str, location))] if location else []), short])
 
 
 class _Answer(BaseModel):

@@ -290,7 +290,7 @@ class TestNotUploaded:
         monkeypatch.setattr(results, "UPLOAD_TIMEOUT_S", 0.5)
         s3.silent = True
         began = time.monotonic()
-        assert "did not take it within 0.5 s" in await self.slim(bucket_at(s3))
+        assert "did not take it in time" in await self.slim(bucket_at(s3))
         assert time.monotonic() - began < 5
 
     async def test_cancelled_job_stops_at_once(self, s3: S3) -> None:

@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from voxtral_serverless.contract import parse_job
-from voxtral_serverless.errors import EngineUnavailable, VoxtralError, public_error
+from voxtral_serverless.errors import DeadlineExceeded, EngineUnavailable, InputError, VoxtralError, public_error
 from voxtral_serverless.log import job_id
 from voxtral_serverless.pipeline import process, source_of
 from voxtral_serverless.runpod_worker.backend import Backend
 from voxtral_serverless.runpod_worker.progress import progress_updates
 from voxtral_serverless.runpod_worker.results import bucket_of, deliverable
+from voxtral_serverless.services import Services
 from voxtral_serverless.settings import Settings
 
 log = logging.getLogger(__name__)
+
+POSTING_S = 2.0
 
 
 class Handler:
@@ -42,17 +47,31 @@ class Handler:
         except Exception as error:  # noqa: BLE001 — the door to the queue
             answer = self._refusal(error)
         status = "failed" if "error" in answer else "done"
-        log.info("job %s", status, extra={"status": status, "duration_s": round(time.monotonic() - began, 3)})
+        counts = {"audio_s": answer.get("duration"), "turns": len(answer.get("transcriptions") or ())}
+        took = {"status": status, "duration_s": round(time.monotonic() - began, 3)}
+        log.info("job %s", status, extra=took | (counts if status == "done" else {}))
         return answer
 
     async def _done(self, job: dict[str, Any]) -> dict[str, Any]:
         options = parse_job(job, self._settings.job_defaults)
-        services = await self._backend.services()
+        clock = _JobTime.of(job, self._settings.deadline_margin_s)
+        services = await self._services(clock)
         async with progress_updates(job) as events:
-            deadline = _deadline(job, self._settings.deadline_margin_s)
-            result = await process(options, source_of(options), services, events, deadline=deadline)
-            bucket = bucket_of(job, self._settings)
-            return await deliverable(result.to_json(), job_id=job["id"], settings=self._settings, bucket=bucket)
+            result = await process(options, source_of(options), services, events, deadline=clock.deadline)
+            return await deliverable(
+                result.to_json(),
+                job_id=job["id"],
+                settings=self._settings,
+                bucket=bucket_of(job, self._settings),
+                upload_timeout_s=clock.left_to_deliver(),
+            )
+
+    async def _services(self, clock: _JobTime) -> Services:
+        try:
+            async with asyncio.timeout_at(clock.deadline):
+                return await self._backend.services()
+        except TimeoutError as error:
+            raise DeadlineExceeded("the job's time was over before the engine was there; try again later.") from error
 
     def _refusal(self, error: Exception) -> dict[str, Any]:
         """What is answered instead.
@@ -60,7 +79,9 @@ class Handler:
         An engine of our own that died too often is hopeless here and may live elsewhere: the worker asks for its
         replacement. A fault of the configuration is the same everywhere, and would only be billed again.
         """
-        if isinstance(error, VoxtralError):
+        if isinstance(error, InputError):
+            log.warning("%s", error.code)  # its message may quote the job
+        elif isinstance(error, VoxtralError):
             log.warning("%s", error)
         else:
             log.error("the job failed unexpectedly", exc_info=error)
@@ -73,11 +94,25 @@ class Handler:
         return answer
 
 
-def _deadline(job: Mapping[str, Any], margin_s: float) -> float | None:
-    """When the job has to be done, on the clock of the loop, by RunPod's `executionTimeout` (milliseconds)."""
-    policy = job.get("policy")
-    timeout_ms = policy.get("executionTimeout") if isinstance(policy, Mapping) else None
-    if not isinstance(timeout_ms, int | float) or isinstance(timeout_ms, bool) or timeout_ms <= 0:
-        return None
-    timeout_s = timeout_ms / 1000
-    return asyncio.get_running_loop().time() + max(timeout_s - margin_s, timeout_s / 2)
+@dataclass(frozen=True)
+class _JobTime:
+    """A job's time, on the clock of the loop: when it has to be done, and when RunPod ends it; None for never."""
+
+    deadline: float | None = None
+    end: float | None = None
+
+    @classmethod
+    def of(cls, job: Mapping[str, Any], margin_s: float) -> _JobTime:
+        """By RunPod's `executionTimeout` (milliseconds), which begins now."""
+        policy = job.get("policy")
+        timeout_ms = policy.get("executionTimeout") if isinstance(policy, Mapping) else None
+        if not isinstance(timeout_ms, int | float) or isinstance(timeout_ms, bool) or timeout_ms <= 0:
+            return cls()
+        now, timeout_s = asyncio.get_running_loop().time(), timeout_ms / 1000
+        return cls(now + max(timeout_s - margin_s, timeout_s / 2), now + timeout_s)
+
+    def left_to_deliver(self) -> float:
+        """Seconds until RunPod ends the job, less what posting the answer takes."""
+        if self.end is None:
+            return math.inf
+        return max(self.end - asyncio.get_running_loop().time() - POSTING_S, 0.0)

@@ -49,6 +49,9 @@ async def progress_updates(job: Mapping[str, Any]) -> AsyncIterator[ProgressUpda
     sender = asyncio.create_task(_send(job, updates, ending))
     try:
         yield updates
+    except asyncio.CancelledError:  # nobody waits for a result that could be overtaken
+        sender.cancel()
+        raise
     finally:
         ending.set()
         await asyncio.wait([sender], timeout=LAST_S)

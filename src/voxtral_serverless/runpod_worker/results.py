@@ -89,7 +89,12 @@ def _complete(parts: list[Any], *, trusted: bool) -> Bucket | None:
 
 
 async def deliverable(
-    answer: dict[str, Any], *, job_id: str, settings: Settings, bucket: Bucket | None
+    answer: dict[str, Any],
+    *,
+    job_id: str,
+    settings: Settings,
+    bucket: Bucket | None,
+    upload_timeout_s: float = UPLOAD_TIMEOUT_S,
 ) -> dict[str, Any]:
     """`answer` as it can be delivered: itself where possible, else by a bucket or without its largest parts.
 
@@ -102,7 +107,10 @@ async def deliverable(
         return answer
     try:
         anywhere = settings.fetch_allow_private or (bucket is not None and bucket.trusted)
-        url = await _uploaded(answer, job_id, bucket, anywhere)
+        async with asyncio.timeout(min(upload_timeout_s, UPLOAD_TIMEOUT_S)):
+            url = await _uploaded(answer, job_id, bucket, anywhere)
+    except TimeoutError:
+        return _slimmed(answer, limit, "the bucket did not take it in time")
     except _NotUploaded as error:
         log.warning("an answer of %.3f MB is too large, and not uploaded: %s", size / 1e6, error)
         return _slimmed(answer, limit, str(error))
@@ -247,11 +255,7 @@ async def _uploaded(answer: dict[str, Any], job_id: str, bucket: Bucket | None, 
         raise _NotUploaded("no bucket is named, by s3Config or BUCKET_*")
     url = _object_url(bucket, job_id, allow_private)
     body = json.dumps(answer, ensure_ascii=False).encode()
-    try:
-        async with asyncio.timeout(UPLOAD_TIMEOUT_S):
-            await _put(url, body, bucket, allow_private)
-    except TimeoutError as error:
-        raise _NotUploaded(f"the bucket did not take it within {UPLOAD_TIMEOUT_S:g} s") from error
+    await _put(url, body, bucket, allow_private)
     return _signed_link(url, bucket)
 
 

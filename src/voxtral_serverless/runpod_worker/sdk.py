@@ -23,6 +23,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from copy import copy
 from typing import Any
 
 import runpod
@@ -53,6 +54,7 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
         super().__init__(config)
         self.jobs_fetcher = self._fetch
         self._closing = asyncio.Event()
+        self._handover_s = HANDOVER_S
         self._failures = 0
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -61,15 +63,18 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
         self._closing.set()
 
     def retire(self) -> None:
-        """The same, from any thread."""
+        """The same, from any thread, at once: a job that came now would find nobody to do it."""
+        self._handover_s = 0.0
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self.kill_worker)
 
     async def run(self) -> None:
         """The SDK's loops. The one that hears of cancellations runs until the last job is done."""
         self._loop = asyncio.get_running_loop()
+        listener = copy(self)  # the same jobs, and no end of its own
+        listener._shutdown_event = asyncio.Event()  # noqa: SLF001
         async with AsyncClientSession() as session:
-            listening = asyncio.create_task(self.monitor_stop_signals(session))
+            listening = asyncio.create_task(listener.monitor_stop_signals(session))
             try:
                 await asyncio.gather(self.get_jobs(session), self.run_jobs(session))
             finally:
@@ -100,7 +105,7 @@ class Scaler(rp_scale.JobScaler):  # type: ignore[misc]
         closing = asyncio.create_task(self._closing.wait())
         try:
             await asyncio.wait([asking, closing], return_when=asyncio.FIRST_COMPLETED)
-            await asyncio.wait([asking], timeout=HANDOVER_S)
+            await asyncio.wait([asking], timeout=self._handover_s)
             return asking.result() if asking.done() else []
         finally:
             asking.cancel()
