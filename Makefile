@@ -24,7 +24,7 @@ demo: setup
 	@echo "Next: this was the embedded self-test engine. For the real one (Voxtral and pyannote), see README.md, 'The real engine'." >&2
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not soak"
 
 # The real vLLM and the real pyannote on a CPU, each in an environment of its own (.venv-engine, .venv-diarization: links
 # to environments that all clones share).
@@ -43,9 +43,9 @@ demo-engine: setup engine
 test-engines: setup engine diarization
 	$(BIN)/python -m pytest tests/engines -m "not soak"
 
-# The long repetitions: every way of killing the engine, ten times.
+# The long repetitions: every way of killing the engine, ten times; a job handed out with the signal to end, fifty times.
 soak: setup engine diarization
-	$(BIN)/python -m pytest tests/engines -m soak
+	$(BIN)/python -m pytest tests/engines tests/runpod_worker -m soak
 
 lint: setup
 	$(BIN)/ruff check .
