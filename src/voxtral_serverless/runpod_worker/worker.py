@@ -63,8 +63,7 @@ def run_worker(settings: Settings) -> int:
 
 def _quiet_sdk() -> None:
     """At its default level, DEBUG, the SDK writes every answer into the log."""
-    if not {"RUNPOD_LOG_LEVEL", "RUNPOD_DEBUG_LEVEL"} & os.environ.keys():
-        os.environ["RUNPOD_LOG_LEVEL"] = "INFO"
+    os.environ.setdefault("RUNPOD_LOG_LEVEL", "INFO")
 
 
 def _fitness_checks(backend: Backend) -> list[Callable[[], None]]:
