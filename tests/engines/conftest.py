@@ -27,15 +27,19 @@ TOY = Path(__file__).with_name("toy_pyannote")
 FREEZE_S = 15.0
 
 
+def needed(found: str | None, without: str) -> str:
+    """What was found; without it a test fails in CI, and is skipped elsewhere."""
+    if found is None:
+        if os.environ.get("CI"):
+            pytest.fail(without, pytrace=False)
+        pytest.skip(without)
+    return found
+
+
 @pytest.fixture(scope="session")
 def vllm() -> str:
     """The real `vllm` command."""
-    found = find_vllm(os.environ.get("VLLM_EXECUTABLE"))
-    if found is None:
-        if os.environ.get("CI"):
-            pytest.fail("there is no vLLM: make engine", pytrace=False)
-        pytest.skip("there is no vLLM here: make engine")
-    return found
+    return needed(find_vllm(os.environ.get("VLLM_EXECUTABLE")), "there is no vLLM: make engine")
 
 
 @pytest.fixture(scope="session")
@@ -71,12 +75,7 @@ def killing(engine: VllmServer) -> Killing:
 @pytest.fixture(scope="session")
 def diarization_python() -> str:
     """The Python that has the real pyannote."""
-    found = find_python(os.environ.get("DIARIZATION_PYTHON"))
-    if found is None:
-        if os.environ.get("CI"):
-            pytest.fail("there is no pyannote: make diarization", pytrace=False)
-        pytest.skip("there is no pyannote here: make diarization")
-    return found
+    return needed(find_python(os.environ.get("DIARIZATION_PYTHON")), "there is no pyannote: make diarization")
 
 
 @pytest.fixture(scope="session")

@@ -16,8 +16,9 @@ import pytest
 import pytest_asyncio
 
 from tests.conftest import no_report
+from tests.engines.killing import processes
 from tests.engines.toy_pyannote.dialogue import ToyTurn, random_turns, toy_dialogue
-from tests.test_child import alive
+from tests.test_child import alive, eventually
 from tests.test_pipeline import codes, first_turns
 from voxtral_serverless.audio.fetch import LocalAudio
 from voxtral_serverless.audio.recording import Recording, Span
@@ -233,6 +234,22 @@ async def test_killed_or_frozen_while_it_is_idle(toy_python: str, toy_pipelines:
         pids.append(diarizer.process.pid)
     assert len(set(pids)) == 3
     assert not any(alive(pid or 0) for pid in pids)
+
+
+def loading() -> set[int]:
+    """The processes that hold torch, ready or not."""
+    return {process.pid for process in processes() if "voxtral_serverless._torch_process" in process.title}
+
+
+async def test_killed_while_it_loads(toy_python: str, toy_pipelines: Path, tmp_path: Path) -> None:
+    before = loading()
+    async with running_pyannote(settings(toy_python, toy_pipelines / "vbx-toy")) as diarizer:
+        assert await eventually(lambda: bool(loading() - before), within_s=20)
+        [pid] = loading() - before
+        os.kill(pid, signal.SIGKILL)
+        await diarizer.ready()
+        assert diarizer.process.pid != pid
+        assert len((await diarize(diarizer, recording(tmp_path))).turns) >= 5
 
 
 async def test_full_size_networks_run(toy_python: str, toy_pipelines: Path, tmp_path: Path) -> None:

@@ -14,7 +14,12 @@ import torch
 from pyannote.audio import Pipeline
 from pyannote.audio.core.plda import PLDA
 
-from voxtral_serverless.diarization.fast_embeddings import GPU_BATCH, UNKNOWN_NETWORK, pipeline_class
+from voxtral_serverless.diarization.fast_embeddings import (
+    GPU_BATCH,
+    UNKNOWN_NETWORK,
+    FastSpeakerDiarization,
+    pipeline_class,
+)
 
 if TYPE_CHECKING:
     from voxtral_serverless._torch_process import Progress
@@ -62,7 +67,8 @@ class LoadedPipeline:
 
     def _found(self, audio: str, samples: int, bounds: dict[str, int | None], progress: Progress) -> Any:
         file = {"waveform": _waveform(audio, samples), "sample_rate": SAMPLE_RATE, "uri": "recording"}
-        return self._pipeline(file, hook=_hook(progress), **bounds)
+        known = isinstance(self._pipeline, FastSpeakerDiarization)
+        return self._pipeline(file, hook=_hook(progress, frees_waveform=known), **bounds)
 
 
 def load(config: dict[str, Any], segmentation_step: float) -> LoadedPipeline:
@@ -87,13 +93,19 @@ def _waveform(audio: str, samples: int) -> torch.Tensor:
     return torch.from_numpy(np.multiply(mapped, np.float32(1 / 32_768), dtype=np.float32))[None]
 
 
-def _hook(progress: Progress) -> Any:
-    """A hook of pyannote, which may also raise: the work is left then, and the pipeline stays of use."""
+def _hook(progress: Progress, *, frees_waveform: bool) -> Any:
+    """A hook of pyannote, which may also raise: the work is left then, and the pipeline stays of use.
+
+    Steps of a version that is not known here say that it lives, and no more.
+    """
+    reached = 0.0
 
     def hook(step: str, _artifact: Any, file: dict[str, Any], total: int = 1, completed: int | None = None) -> None:
-        start, end = SHARES[step]
-        progress(start + (end - start) * min((total if completed is None else completed) / max(total, 1), 1.0))
-        if step == "embeddings" and completed is None:
+        nonlocal reached
+        start, end = SHARES.get(step, (reached, reached))
+        reached = start + (end - start) * min((total if completed is None else completed) / max(total, 1), 1.0)
+        progress(reached)
+        if frees_waveform and step == "embeddings" and completed is None:
             del file["waveform"]  # what comes next needs the memory, and no more sound
 
     return hook
