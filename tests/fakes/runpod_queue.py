@@ -202,6 +202,15 @@ class RunpodQueue:
                 return bool(holds())
         return True
 
+    async def pings_for(self, job: Job, within_s: float = 30.0) -> bool:
+        """Whether a ping, sent or to come, names the job."""
+        return await self.until(lambda: any(job.id in ping.get("job_id", "") for ping in self.pings), within_s)
+
+    async def pings_idle(self, within_s: float = 30.0) -> bool:
+        """Whether a ping comes, from now on, that names no job. The process that pings may not have started yet."""
+        seen = len(self.pings)
+        return await self.until(lambda: any("job_id" not in ping for ping in self.pings[seen:]), within_s)
+
     async def finished(self, *jobs: Job, within_s: float = 60.0) -> None:
         """Wait for the results of all `jobs`."""
         came = await self.until(lambda: all(job.results for job in jobs), within_s)

@@ -93,9 +93,9 @@ async def test_cancel_and_signal_while_the_model_does_not_come(hub: Hub, tmp_pat
     hub.silent, settings = True, from_hub(hub, tmp_path / "engine")
     async with running_stand(tmp_path / "stand", settings) as stand:
         job = stand.queue.put({"audio_url": stand.url()})
-        assert await stand.queue.until(lambda: job.id in [ping.get("job_id") for ping in stand.queue.pings])
+        assert await stand.queue.pings_for(job)
         stand.queue.cancel(job)
-        assert await stand.queue.until(lambda: "job_id" not in stand.queue.pings[-1], within_s=3)
+        assert await stand.queue.pings_idle(within_s=3)
         ended = await stand.worker.stop()
         assert (ended.status, ended.within_s < IDLE_S) == (0, True), ended
 

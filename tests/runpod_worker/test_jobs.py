@@ -139,9 +139,9 @@ async def test_malformed_jobs_that_come_one_by_one(stand: Stand) -> None:
 
 async def test_heartbeat_names_the_jobs(stand: Stand) -> None:
     job = stand.queue.put({"audio_url": f"{stand.recordings.url}/drip"})
-    assert await stand.queue.until(lambda: job.id in str(stand.queue.pings[-1].get("job_id")))
+    assert await stand.queue.pings_for(job)
     stand.queue.cancel(job)
-    assert await stand.queue.until(lambda: not stand.queue.pings[-1].get("job_id"))
+    assert await stand.queue.pings_idle()
 
 
 async def test_cancel_during_transcription(stand: Stand) -> None:

@@ -45,7 +45,7 @@ async def test_day_at_the_queue(queue: RunpodQueue, worker: Worker) -> None:
     assert len(well.handed_out) == 1
 
     running = queue.put({"say": "b", "sleep": 60})
-    assert await queue.until(lambda: running.id in [ping.get("job_id") for ping in queue.pings])
+    assert await queue.pings_for(running)
     queue.cancel(running)
     after = queue.put({"say": "c"})
     await queue.finished(after)

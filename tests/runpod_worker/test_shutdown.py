@@ -54,7 +54,7 @@ async def test_job_need_not_wait_for_the_engine(tmp_path: Path) -> None:
         job = stand.queue.put({"audio_url": stand.url(4.0), "language": "fr"})
         assert await stand.queue.until(lambda: in_stage(job, "transcription"))
         stand.queue.cancel(job)
-        assert await stand.queue.until(lambda: not stand.queue.pings[-1].get("job_id"))
+        assert await stand.queue.pings_idle()
         ended = await stand.worker.stop()
         assert (ended.status, ended.within_s < IDLE_S) == (0, True), ended
         assert job.results == []
