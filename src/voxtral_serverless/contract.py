@@ -142,6 +142,11 @@ class JobOptions(BaseModel):
     metadata: Annotated[dict[str, JsonValue], AfterValidator(_plain_json)] | None = None
     """Echoed back untouched."""
 
+    @property
+    def questions(self) -> list[str]:
+        """What is asked about the conversation as a whole, by its keys in the answer."""
+        return [key for key in ("summary", "sentiment", "sentiment_by_speaker") if getattr(self, key)]
+
 
 class JobInput(JobOptions):
     """The `input` of a job: exactly one recording, and what to do with it."""
@@ -275,6 +280,42 @@ class Sentiment(_Answer):
     satisfaction_client: str | None
 
 
+class Quote(_Answer):
+    """Words of the transcript, and when they are said, in seconds."""
+
+    text: str
+    start: float
+    end: float
+
+
+class Tone(_Answer):
+    """How somebody speaks, and the words that show it."""
+
+    sentiment: str
+    score: float = Field(ge=0, le=1)
+    emotions: list[str] = Field(max_length=5)
+    quote: Quote
+
+
+class ThirdSentiment(_Answer):
+    """A third of the conversation, in seconds, and a speaker's tone in it.
+
+    `tone` is null where they say nothing there, or where it could not be judged.
+    """
+
+    start: float
+    end: float
+    tone: Tone | None
+
+
+class SpeakerSentiment(_Answer):
+    """A speaker's tone through the conversation. `overall` is null where a third could not be judged."""
+
+    speaker: str
+    overall: Tone | None
+    thirds: list[ThirdSentiment]
+
+
 class Meta(_Answer):
     """What the worker adds about the answer: who made it, how long each stage took, what went wrong."""
 
@@ -297,7 +338,7 @@ class JobResult(_Answer):
     text: str | None = None
     summary: str | None = None
     sentiment: Sentiment | None = None
-    sentiment_by_speaker: JsonValue = None
+    sentiment_by_speaker: list[SpeakerSentiment] | None = None
     files: dict[FileFormat, str | None] | None = None
     metadata: dict[str, JsonValue] | None = None
     meta: Meta

@@ -25,6 +25,7 @@
         ├── EngineUnavailable           engine_unavailable
         ├── ModelUnavailable            model_unavailable
         ├── KillsEngine                 kills_engine
+        ├── AnswerUnusable              answer_unusable
         ├── DeadlineExceeded            deadline_exceeded
         ├── ResultTooLarge              result_too_large
         ├── StageFailed                 stage_failed          (a retry may help)
@@ -214,6 +215,12 @@ class KillsEngine(ServiceError):
     """The engine died over a request twice: it is not asked again."""
 
     code = "kills_engine"
+
+
+class AnswerUnusable(ServiceError):
+    """What the model answers about a conversation makes no sense: it is null, and the transcript is not touched."""
+
+    code = "answer_unusable"
 
 
 class DeadlineExceeded(ServiceError):

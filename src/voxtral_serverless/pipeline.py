@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from voxtral_serverless import __version__
+from voxtral_serverless.analysis.stage import analyse
 from voxtral_serverless.audio.decode import decode
 from voxtral_serverless.audio.fetch import FetchLimits, InlineAudio, RemoteAudio, Source, fetch
 from voxtral_serverless.audio.recording import Recording
@@ -57,7 +58,7 @@ async def _answer(run: Run, source: Source) -> JobResult:
         recording, listening = await _heard(run, source, folder)
         conversation = await tell_speakers_apart(run, recording, listening)
         utterances = await transcribe(run, recording, conversation)
-        answers = await _analyse(run, utterances) | await _render(run, utterances, conversation)
+        answers = await analyse(run, utterances) | await _render(run, utterances, conversation)
     return _result(run, recording, conversation, utterances, answers)
 
 
@@ -80,38 +81,6 @@ async def _heard(run: Run, source: Source, folder: Path) -> tuple[Recording, Lis
 def source_of(job: JobInput) -> Source:
     """Where the recording of a job is."""
     return RemoteAudio(job.audio_url) if job.audio_url else InlineAudio(job.inline_audio())
-
-
-async def _analyse(run: Run, utterances: list[Utterance]) -> dict[str, Any]:
-    """The answers about the conversation that the job asks for, by their keys in the contract."""
-    job, analyst = run.job, run.services.analyst
-    answers: dict[str, Any] = {
-        key: None for key in ("summary", "sentiment", "sentiment_by_speaker") if getattr(job, key)
-    }
-    if "sentiment_by_speaker" in answers:
-        run.warn(Notice("sentiment_by_speaker_unavailable", "this version judges the conversation as a whole only."))
-    if not answers:
-        return answers
-    if not any(utterance.text for utterance in utterances):
-        run.warn(Notice("nothing_to_analyse", "there is no text to summarise or to judge."))
-        return answers
-    language = run.language or "en"
-
-    async def summarise() -> None:
-        work = analyst.summarise(utterances, job.output_language or language)
-        answers["summary"] = await run.attempt("summary", work)
-
-    async def judge() -> None:
-        judgement = await run.attempt("sentiment", analyst.judge(utterances, language))
-        answers["sentiment"] = judgement and judgement.as_answer(run.services.settings.label_language)
-
-    async with run.in_time("the summary or the sentiment is missing"):
-        with run.meter.stage("analysis"):
-            async with asyncio.TaskGroup() as tasks:
-                for wanted, task in ((job.summary, summarise), (job.sentiment, judge)):
-                    if wanted:
-                        tasks.create_task(task())
-    return answers
 
 
 async def _render(run: Run, utterances: list[Utterance], conversation: Conversation) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from voxtral_serverless.analysis.judgement import Judgement
+from voxtral_serverless.analysis.judgement import Judgement, SpeakerTone
 from voxtral_serverless.audio.recording import Recording, Span
 from voxtral_serverless.concurrency import together
 from voxtral_serverless.diarization.turns import Diarization, SpeakerHints
@@ -63,14 +63,24 @@ class Transcriber(Protocol):
         """
 
 
-class Analyst(Protocol):
-    """Reads a conversation."""
+class Reading(Protocol):
+    """A conversation, or an excerpt of one, that can be asked about."""
 
-    async def summarise(self, utterances: Sequence[Utterance], language: str) -> str:
+    async def summarise(self, language: str) -> str:
         """A summary in `language`."""
 
-    async def judge(self, utterances: Sequence[Utterance], language: str) -> Judgement:
+    async def judge(self) -> Judgement:
         """The customer's sentiment."""
+
+    async def judge_speaker(self, speaker: str) -> SpeakerTone:
+        """The tone of one who speaks here."""
+
+
+class Analyst(Protocol):
+    """Reads conversations."""
+
+    async def read(self, utterances: Sequence[Utterance], language: str, *, excerpt: bool = False) -> Reading:
+        """What can be asked about `utterances`, the whole of a conversation in `language` or an excerpt of it."""
 
 
 async def _at_once() -> None:

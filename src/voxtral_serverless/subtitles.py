@@ -7,20 +7,19 @@ seconds each; one utterance's cues never overlap; the speaker is named where it 
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
 from voxtral_serverless.audio.recording import Span
 from voxtral_serverless.transcription.plan import Utterance
+from voxtral_serverless.transcription.word_times import WordTimes
 
 LINE_CHARACTERS = 42
 MAX_CUE_S = 7.0
 MAX_NAME = LINE_CHARACTERS - 2
 SHORT_CUE_S = 2.0
 """A cue shorter than this is avoided where the words allow it."""
-EDGE_S = 1e-6
 SENTENCE_END = re.compile(r"[.!?…。][\"'»”)]*$")
 PHRASE_END = re.compile(r"[,;:\u2013\u2014][\"'»”)]*$")
 
@@ -52,7 +51,7 @@ def cues(utterances: Sequence[Utterance]) -> list[Cue]:
 def _cues_of(utterance: Utterance, name: str | None, *, every: bool) -> list[Cue]:
     """One utterance's cues; `name` stands before the first, or before `every` one, and takes its room."""
     words = [piece for word in (utterance.text or "").split() for piece in _pieces(word)]
-    times = _WordTimes(utterance, words)
+    times = WordTimes(utterance, words)
     name = f"{name[: MAX_NAME - 1]}…" if name and len(name) > MAX_NAME else name
     taken = [len(name) + 2 if name and (every or not first) else 0 for first in range(len(words))]
     found = []
@@ -69,7 +68,7 @@ def _pieces(word: str) -> list[str]:
     return [word[start : start + LINE_CHARACTERS] for start in range(0, len(word), LINE_CHARACTERS)]
 
 
-def _cuts(words: list[str], times: _WordTimes, taken: Sequence[int]) -> list[tuple[int, int]]:
+def _cuts(words: list[str], times: WordTimes, taken: Sequence[int]) -> list[tuple[int, int]]:
     """Where the words are cut into cues: the cheapest way by `_cost`, found from the end.
 
     `taken` are the characters that a name takes of a cue that begins with each word.
@@ -90,7 +89,7 @@ def _cuts(words: list[str], times: _WordTimes, taken: Sequence[int]) -> list[tup
     return cuts
 
 
-def _cost(words: list[str], first: int, last: int, times: _WordTimes) -> float:
+def _cost(words: list[str], first: int, last: int, times: WordTimes) -> float:
     """What a cue of these words costs: itself, a cut inside a sentence or phrase, room left empty, and a flash too
     short to read.
     """
@@ -114,30 +113,3 @@ def _wrap(words: Sequence[str], indent: int) -> list[str] | None:
     splits = [[" ".join(words[:count]), " ".join(words[count:])] for count in range(len(words))]
     fitting = [split for split in splits if max(indent + len(split[0]), len(split[1])) <= LINE_CHARACTERS]
     return min(fitting, key=lambda split: abs(indent + len(split[0]) - len(split[1])), default=None)
-
-
-class _WordTimes:
-    """When each word is spoken: the text spread evenly over the voiced stretches of its utterance."""
-
-    def __init__(self, utterance: Utterance, words: Sequence[str]) -> None:
-        self._stretches = utterance.voiced or (utterance.span,)
-        self._voiced_s = list(accumulate((stretch.duration for stretch in self._stretches), initial=0.0))
-        self._offsets = list(accumulate((len(word) + 1 for word in words), initial=0))
-
-    def characters(self, first: int, last: int) -> int:
-        """Length of the words from `first` to the one before `last`, with a space after each."""
-        return self._offsets[last] - self._offsets[first]
-
-    def span(self, first: int, last: int) -> Span:
-        """From the start of word `first` to the end of the word before `last`."""
-        start, end = self._at(self._offsets[first], ending=False), self._at(self._offsets[last], ending=True)
-        return Span(start, max(start, end))
-
-    def _at(self, offset: int, *, ending: bool) -> float:
-        """The time at which so many characters are spoken; at a pause, its end, or its start for an `ending`."""
-        spoken_s = self._voiced_s[-1] * offset / self._offsets[-1]
-        # A moment that falls on a pause up to rounding belongs before it where something ends, else behind it.
-        index = bisect_right(self._voiced_s, spoken_s - EDGE_S if ending else spoken_s + EDGE_S) - 1
-        index = min(max(index, 0), len(self._stretches) - 1)
-        stretch = self._stretches[index]
-        return min(max(stretch.start, stretch.start + spoken_s - self._voiced_s[index]), stretch.end)

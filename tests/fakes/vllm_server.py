@@ -18,10 +18,11 @@ import signal
 import sys
 import wave
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -52,6 +53,13 @@ class Manners:
         metrics: What /metrics says of the steps instead of their number.
         chat: What it answers in a chat, which …
         chat_finish: … ends like this.
+        chat_json: What it answers in a chat that is held to a schema, where that is something else.
+        chat_body: The whole body of its answer in a chat instead.
+        chat_refuses: HTTP status for every chat, with `why`.
+        chat_latency_s: What every chat takes besides.
+        context: Tokens that a chat and its answer may have together; more is refused.
+        token_bytes: A token of a chat has so many bytes.
+        tokenizes: It counts them for who asks.
         start: "exit", "hang" or "taken": what the program does instead of starting.
     """
 
@@ -73,7 +81,14 @@ class Manners:
     health: int = 200
     metrics: str | None = None
     chat: str = "A chat."
-    chat_finish: str = "stop"
+    chat_finish: str | None = "stop"
+    chat_json: str | None = None
+    chat_body: str | None = None
+    chat_refuses: int | None = None
+    chat_latency_s: float = 0.0
+    context: int = 16_384
+    token_bytes: int = 4
+    tokenizes: bool = True
     start: str = ""
 
 
@@ -85,6 +100,8 @@ class Vllm:
         others: Models that it has beside `model`.
         requests: The fields of every transcription that was asked for, its `seconds` and its `first` sample.
         prompts: The bodies of every chat.
+        counted: The prompts whose tokens were counted.
+        replies: Tells what to answer in a chat, by its body, instead of what the manners say; None where they may.
         most_at_once: The most requests that were worked on together.
         aborted: Requests whose client went away.
     """
@@ -95,7 +112,9 @@ class Vllm:
     url: str = ""
     others: tuple[str, ...] = ()
     requests: list[dict[str, str]] = field(default_factory=list)
-    prompts: list[dict[str, object]] = field(default_factory=list)
+    prompts: list[dict[str, Any]] = field(default_factory=list)
+    counted: list[str] = field(default_factory=list)
+    replies: Callable[[dict[str, Any]], str | None] = lambda _: None
     count: Counter[str] = field(default_factory=Counter)
     most_at_once: int = 0
     aborted: int = 0
@@ -110,6 +129,7 @@ class Vllm:
         app.router.add_get("/v1/models", self.models)
         app.router.add_post("/v1/audio/transcriptions", self.transcriptions)
         app.router.add_post("/v1/chat/completions", self.completions)
+        app.router.add_post("/tokenize", self.tokenize)
         return app
 
     @web.middleware
@@ -147,13 +167,35 @@ class Vllm:
         return await self._stream(request, text, finish)
 
     async def completions(self, request: web.Request) -> web.Response:
-        body = await request.json()
+        body, manners = await request.json(), self.manners
         self.prompts.append(body)
         if refusal := self._refusal(body["model"], 0):
             return refusal
+        if manners.chat_refuses:
+            return _error(manners.chat_refuses, manners.why)
+        tokens = self._tokens(body["messages"])
+        if tokens + body["max_tokens"] > manners.context:
+            return _error(400, f"maximum context length is {manners.context} tokens, you requested {tokens}")
         await self._work(0)
-        message = {"role": "assistant", "content": self.manners.chat}
-        return web.json_response({"choices": [{"message": message, "finish_reason": self.manners.chat_finish}]})
+        await asyncio.sleep(manners.chat_latency_s)
+        if manners.chat_body is not None:
+            return web.Response(text=manners.chat_body, content_type="application/json")
+        prose = manners.chat if manners.chat_json is None or "response_format" not in body else manners.chat_json
+        reply = self.replies(body)
+        message = {"role": "assistant", "content": prose if reply is None else reply}
+        return web.json_response({"choices": [{"message": message, "finish_reason": manners.chat_finish}]})
+
+    async def tokenize(self, request: web.Request) -> web.Response:
+        if not self.manners.tokenizes:
+            return _error(404, "Not Found")
+        body = await request.json()
+        self.counted.append(body["messages"][0]["content"])
+        return web.json_response(
+            {"count": self._tokens(body["messages"]), "max_model_len": self.manners.context, "tokens": []}
+        )
+
+    def _tokens(self, messages: list[dict[str, str]]) -> int:
+        return sum(-(-len(one["content"].encode()) // self.manners.token_bytes) for one in messages)
 
     def _refusal(self, model: str, seconds: float) -> web.Response | None:
         """What is said to a request that is not worked on."""

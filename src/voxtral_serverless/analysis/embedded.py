@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from voxtral_serverless.analysis.judgement import Judgement
+from voxtral_serverless.analysis.answers import labelled
+from voxtral_serverless.analysis.judgement import MAX_EMOTIONS, MIXED_SHARE, Judgement, SpeakerTone
 from voxtral_serverless.contract import Emotion, Satisfaction, SentimentLabel
 from voxtral_serverless.errors import LanguageNotSupported
 from voxtral_serverless.transcription.plan import Utterance
@@ -25,8 +27,6 @@ UTTERANCES_PER_QUOTE = 4
 DAMPING = 0.85
 POLAR = 0.2
 """Mean of VADER's compound value beyond which a conversation is positive or negative."""
-MIXED_SHARE = 0.25
-"""Share of words in clearly positive, and in clearly negative utterances, that makes a conversation mixed."""
 SATISFACTION: dict[SentimentLabel, Satisfaction] = {
     "positif": "satisfait", "négatif": "insatisfait", "neutre": "neutre", "mixte": "neutre",
 }  # fmt: skip
@@ -43,36 +43,59 @@ NAMED_EMOTIONS: dict[Emotion, str] = {
     "colère": r"angry|furious|unacceptable",
     "tristesse": r"sad|upset",
 }
-MAX_EMOTIONS = 5
 NEGATION = re.compile(r"\b(?:not|no|never|nor|hardly|without)\b|n't\b")
 
 
 class EmbeddedAnalyst:
-    """Summary and sentiment from word counts and a lexicon."""
+    """Reads conversations by word counts and a lexicon."""
 
-    async def summarise(self, utterances: Sequence[Utterance], language: str) -> str:
+    async def read(self, utterances: Sequence[Utterance], language: str, *, excerpt: bool = False) -> EmbeddedReading:  # noqa: ARG002
+        """What can be asked about `utterances`. An excerpt is read like the whole."""
+        return EmbeddedReading(tuple(utterance for utterance in utterances if utterance.text), language)
+
+
+@dataclass(frozen=True)
+class EmbeddedReading:
+    """A conversation that can be asked about."""
+
+    _utterances: tuple[Utterance, ...]
+    _language: str
+
+    async def summarise(self, language: str) -> str:
         """The utterances that the others resemble most, in the order of the conversation.
 
         Raises:
-            LanguageNotSupported: `language` is not English.
+            LanguageNotSupported: the conversation or the summary is not in English.
         """
-        _english_only(language)
-        return await asyncio.to_thread(_summary, [u.text for u in utterances if u.text])
+        _english_only(self._language, language)
+        return await asyncio.to_thread(_summary, [utterance.text or "" for utterance in self._utterances])
 
-    async def judge(self, utterances: Sequence[Utterance], language: str) -> Judgement:
+    async def judge(self) -> Judgement:
         """The sentiment of the words, by VADER's lexicon.
 
         Raises:
-            LanguageNotSupported: `language` is not English.
+            LanguageNotSupported: the conversation is not in English.
         """
-        _english_only(language)
-        speakers = {u.speaker for u in utterances}
+        _english_only(self._language)
+        speakers = {utterance.speaker for utterance in self._utterances}
         monologue = len(speakers) == 1 and speakers != {None}
-        return await asyncio.to_thread(_judge, [u.text for u in utterances if u.text], monologue)
+        texts = [utterance.text or "" for utterance in self._utterances]
+        return await asyncio.to_thread(_judge, texts, monologue)
+
+    async def judge_speaker(self, speaker: str) -> SpeakerTone:
+        """The sentiment of the words of `speaker`, carried by the utterance that leans most to that side.
+
+        Raises:
+            LanguageNotSupported: the conversation is not in English.
+        """
+        _english_only(self._language)
+        return await asyncio.to_thread(_tone, [one for one in self._utterances if one.speaker == speaker])
 
 
-def _english_only(language: str) -> None:
-    if language != "en":
+def _english_only(*languages: str) -> None:
+    for language in languages:
+        if language == "en":
+            continue
         raise LanguageNotSupported(
             f"the embedded engine reads English only, not {language!r}; the real engine, Voxtral on vLLM, does: "
             "ENGINE=vllm, see README.md, 'The real engine'."
@@ -84,7 +107,7 @@ def _summary(texts: Sequence[str]) -> str:
     wanted = min(MAX_QUOTED, max(1, round(len(candidates) / UTTERANCES_PER_QUOTE)))
     ranks = _lexrank(candidates)
     best = sorted(sorted(range(len(candidates)), key=lambda index: -ranks[index])[:wanted])
-    return "Summary: " + " ".join(_as_sentence(candidates[index]) for index in best)
+    return labelled(" ".join(_as_sentence(candidates[index]) for index in best), "en")
 
 
 def _as_sentence(text: str) -> str:
@@ -124,6 +147,15 @@ def _judge(texts: Sequence[str], monologue: bool) -> Judgement:
     negative = sum(w for w, c in zip(weights, compounds, strict=True) if c < -POLAR) / total
     label, score = _label(mean, positive, negative)
     return Judgement(label, score, _emotions(" ".join(texts)), None if monologue else SATISFACTION[label])
+
+
+def _tone(utterances: Sequence[Utterance]) -> SpeakerTone:
+    texts = [utterance.text or "" for utterance in utterances]
+    judgement = replace(_judge(texts, monologue=False), satisfaction=None)
+    side = {"positif": 1, "négatif": -1}.get(judgement.label, 0)
+    compounds = [float(_vader().polarity_scores(text)["compound"]) for text in texts]
+    telling = max(range(len(texts)), key=lambda index: side * compounds[index] or -abs(compounds[index]))
+    return SpeakerTone(judgement, texts[telling], utterances[telling].span)
 
 
 def _label(mean: float, positive: float, negative: float) -> tuple[SentimentLabel, float]:

@@ -28,7 +28,14 @@ REQUEST_TIMEOUT_S = 3600.0
 PROGRESS_METRIC = "vllm:iteration_tokens_total_count"
 """Advances with every step of the engine; `/health` stays 200 where it is frozen."""
 
-OF_AN_ANSWER = (ValueError, LookupError, TypeError, AttributeError)
+MAX_ERROR_BYTES = 300
+MAX_ANSWER_BYTES = 16 << 20
+"""More than any honest answer has: one that goes on beyond it is given up."""
+ASSUMED_CONTEXT = 16_384
+BYTES_PER_TOKEN = 2
+"""Of a server that does not count (no vLLM): tokens have more bytes than this in all of Voxtral's languages."""
+
+OF_AN_ANSWER = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 """What reading an answer raises that is none."""
 
 
@@ -46,6 +53,14 @@ class Answer:
 
     text: str
     finish_reason: str | None
+
+
+@dataclass(frozen=True)
+class Size:
+    """How many tokens a prompt has, and how many the model's context has, the answer's included."""
+
+    tokens: int
+    context: int
 
 
 class Engine(Protocol):
@@ -117,7 +132,7 @@ class EngineClient:
             form.add_field(name, value)
         async with self._asking("/v1/audio/transcriptions", data=form) as response:
             if response.content_type == "application/json":  # a server that does not stream
-                return Answer(str((await response.json())["text"]), None)
+                return Answer(str(json.loads(await _whole(response))["text"]), None)
             return await self._streamed(response)
 
     async def chat(
@@ -137,9 +152,25 @@ class EngineClient:
         if schema is not None:
             form = {"name": "answer", "schema": schema, "strict": True}
             body["response_format"] = {"type": "json_schema", "json_schema": form}
-        async with self._asking("/v1/chat/completions", json=body) as response:
-            choice = (await response.json())["choices"][0]
-            return Answer(choice["message"]["content"] or "", choice["finish_reason"])
+        async with self._asking("/v1/chat/completions", quiet=True, json=body) as response:
+            choice = json.loads(await _whole(response))["choices"][0]
+            return Answer(str(choice["message"]["content"] or ""), choice["finish_reason"])
+
+    async def size(self, prompt: str) -> Size:
+        """How long a chat's `prompt` is, as vLLM counts it; a cautious guess where the server does not say.
+
+        Raises:
+            EngineLost, RequestRefused, EngineUnavailable: as of `_asking`, where the server is `ours`.
+        """
+        body = {"model": self.model, "messages": [{"role": "user", "content": prompt}]}
+        try:
+            async with self._asking("/tokenize", quiet=True, json=body) as response:
+                counted = json.loads(await _whole(response))
+                return Size(int(counted["count"]), int(counted["max_model_len"]))
+        except (EngineLost, RequestRefused, EngineUnavailable):
+            if self.ours:
+                raise
+            return Size(len(prompt.encode(errors="replace")) // BYTES_PER_TOKEN, ASSUMED_CONTEXT)
 
     async def models(self) -> list[str]:
         """The names under which the server has models.
@@ -186,8 +217,10 @@ class EngineClient:
         return self._session
 
     @asynccontextmanager
-    async def _asking(self, path: str, **body: Any) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _asking(self, path: str, *, quiet: bool = False, **body: Any) -> AsyncIterator[aiohttp.ClientResponse]:
         """The response to a request for text; leaving the block early closes it, and the engine stops its work.
+
+        `quiet` keeps what the server says of an error out of ours: it may quote the request.
 
         Raises:
             EngineLost: the connection, the server or its answer broke.
@@ -198,18 +231,19 @@ class EngineClient:
         try:
             request = self._opened().post(self.url + path, headers=self._headers, **body)
             async with _translated(), request as response:
-                await self._check(response)
+                await self._check(response, quiet=quiet)
                 yield response
                 self.received += 1
         finally:
             self.in_flight -= 1
 
-    async def _check(self, response: aiohttp.ClientResponse) -> None:
+    async def _check(self, response: aiohttp.ClientResponse, *, quiet: bool = False) -> None:
         """Raise what the status of the response means."""
         status = response.status
         if status < 400:
             return
-        said = f"HTTP {status}: {(await response.text(errors='replace'))[:300]}"
+        message = b"" if quiet else await response.content.read(MAX_ERROR_BYTES)
+        said = f"HTTP {status} {message.decode(errors='replace')}".rstrip()
         if status in (408, 425, 429) or status >= 500 or (self.ours and status in (401, 403, 404)):
             raise EngineLost(said)
         if status in (401, 403):
@@ -220,8 +254,11 @@ class EngineClient:
 
     async def _streamed(self, response: aiohttp.ClientResponse) -> Answer:
         """The text of a stream of server-sent events, which has to come to its end to count."""
-        text, finish_reason = "", None
+        text, finish_reason, size = "", None, 0
         async for line in response.content:
+            size += len(line)
+            if size > MAX_ANSWER_BYTES:
+                break
             field, _, data = line.decode().strip().partition(":")
             if field != "data":
                 continue
@@ -237,6 +274,16 @@ class EngineClient:
                 text += choice["delta"].get("content") or ""
                 finish_reason = choice.get("finish_reason") or finish_reason
         raise EngineLost("the answer ended before its end.")
+
+
+async def _whole(response: aiohttp.ClientResponse) -> bytes:
+    """The body, unless it goes on and on."""
+    body = bytearray()
+    async for piece in response.content.iter_any():
+        body += piece
+        if len(body) > MAX_ANSWER_BYTES:
+            raise EngineLost("the answer goes on and on.")
+    return bytes(body)
 
 
 @asynccontextmanager

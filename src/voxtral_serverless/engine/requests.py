@@ -11,8 +11,9 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
-from voxtral_serverless.engine.client import Answer, Engine, EngineClient, EngineLost
+from voxtral_serverless.engine.client import Engine, EngineClient, EngineLost
 from voxtral_serverless.errors import KillsEngine, StageFailed
 
 log = logging.getLogger(__name__)
@@ -22,7 +23,7 @@ ATTEMPTS = 3
 MOST_DEATHS = 2
 """A request over which the engine died so often is given up."""
 BACK_OFF_S = 0.5
-Request = Callable[[EngineClient], Awaitable[Answer]]
+Value = TypeVar("Value")
 
 
 class Gate:
@@ -61,7 +62,7 @@ class Requests:
         self._slots = asyncio.Semaphore(most_at_once)
         self._gate = Gate()
 
-    async def answer(self, request: Request) -> Answer:
+    async def answer(self, request: Callable[[EngineClient], Awaitable[Value]]) -> Value:
         """The answer to `request`, asked anew where it was lost.
 
         Raises:

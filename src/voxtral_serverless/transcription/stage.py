@@ -20,7 +20,7 @@ from voxtral_serverless.transcription.turn_texts import TurnTexts
 TELLING_CLIPS = 3
 """Where no language is given, the clips with the most speech are transcribed first, and their language identified."""
 SHARE_BEFORE_ANALYSIS = 0.8
-"""Of a job's time that is left, where a summary or a sentiment is to follow."""
+"""Of a job's time that is left, where an analysis is to follow."""
 
 
 async def transcribe(run: Run, recording: Recording, conversation: Conversation) -> list[Utterance]:
@@ -50,7 +50,7 @@ async def transcribe(run: Run, recording: Recording, conversation: Conversation)
 
 def _share(run: Run) -> float:
     """Of the job's time that is left, what the transcription may take."""
-    return SHARE_BEFORE_ANALYSIS if run.job.summary or run.job.sentiment else 1.0
+    return SHARE_BEFORE_ANALYSIS if run.job.questions else 1.0
 
 
 @dataclass
