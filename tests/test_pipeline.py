@@ -5,7 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from tests.conftest import leftovers
 from tests.fakes.origin import running_origin
 from tests.media import CALL, tone, wav
 from tests.test_child import eventually
+from voxtral_serverless.analysis.judgement import Judgement, SpeakerTone
 from voxtral_serverless.audio.decode import decode
 from voxtral_serverless.audio.fetch import LocalAudio, Source
 from voxtral_serverless.audio.recording import Recording, Span
@@ -141,11 +142,9 @@ async def test_what_was_asked_for_comes_along(tmp_path: Path) -> None:
     assert [entry["speaker"] for entry in answer["transcriptions"]] == ["Agent", "SPEAKER_01"]
     assert answer["files"]["txt"].startswith("[0:00:00] Agent: ")
     assert answer["metadata"] == {"id": [7]}
-    assert answer["sentiment_by_speaker"] is None
+    assert [entry["speaker"] for entry in answer["sentiment_by_speaker"]] == ["Agent", "SPEAKER_01"]
     assert all(entry["words"] is None for entry in answer["transcriptions"])
-    assert {"word_timestamps_unavailable", "sentiment_by_speaker_unavailable", "channels_not_split"} <= set(
-        codes(result)
-    )
+    assert {"word_timestamps_unavailable", "channels_not_split"} <= set(codes(result))
 
 
 async def test_labels_in_english(tmp_path: Path) -> None:
@@ -304,19 +303,34 @@ async def test_failed_diarization_never_loses_the_transcript(
 
 
 class BrokenAnalyst:
-    async def summarise(self, utterances: Sequence[Utterance], language: str) -> str:
+    """Does not even read, or fails at every question."""
+
+    def __init__(self, *, reads: bool) -> None:
+        self._reads = reads
+
+    async def read(self, utterances: Sequence[Utterance], language: str, *, excerpt: bool = False) -> Self:
+        if not self._reads:
+            raise StageFailed("the engine is gone.")
+        return self
+
+    async def summarise(self, language: str) -> str:
         raise RuntimeError
 
-    async def judge(self, utterances: Sequence[Utterance], language: str) -> Any:
+    async def judge(self) -> Judgement:
+        raise StageFailed("the engine is gone.")
+
+    async def judge_speaker(self, speaker: str) -> SpeakerTone:
         raise StageFailed("the engine is gone.")
 
 
-async def test_failed_analysis_never_loses_the_transcript(tmp_path: Path) -> None:
-    services = dataclasses.replace(embedded(), analyst=BrokenAnalyst())
-    result = await run(await first_turns(tmp_path), services, summary=True, sentiment=True)
+@pytest.mark.parametrize("reads", [True, False])
+async def test_failed_analysis_never_loses_the_transcript(reads: bool, tmp_path: Path) -> None:
+    services = dataclasses.replace(embedded(), analyst=BrokenAnalyst(reads=reads))
+    result = await run(await first_turns(tmp_path), services, summary=True, sentiment=True, sentiment_by_speaker=True)
     assert result.transcriptions[0].text
-    assert (result.summary, result.sentiment) == (None, None)
-    assert {"internal_error", "stage_failed"} <= set(codes(result))
+    assert (result.summary, result.sentiment, result.sentiment_by_speaker) == (None, None, None)
+    assert ("internal_error" in codes(result)) == reads
+    assert "stage_failed" in codes(result)
 
 
 class ForgetfulTranscriber:

@@ -135,7 +135,7 @@ async def test_own_engine_lives_as_long_as_the_block(tmp_path: Path) -> None:
         assert services.models["transcription"] == "tiny"
         assert not services.notices
     with pytest.raises(EngineUnavailable):
-        await services.analyst.summarise([Utterance(Span(0, 1), "A", "Hello.")], "en")
+        await services.analyst.read([Utterance(Span(0, 1), "A", "Hello.")], "en")
 
 
 async def test_external_engine_is_asked_at_once() -> None:

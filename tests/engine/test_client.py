@@ -13,7 +13,7 @@ import pytest
 from tests.fakes.vllm_server import Manners, Vllm, running_vllm
 from tests.test_child import eventually
 from voxtral_serverless.engine import client as module
-from voxtral_serverless.engine.client import Answer, EngineClient, EngineLost, RequestRefused, as_wav, warm_up
+from voxtral_serverless.engine.client import Answer, EngineClient, EngineLost, RequestRefused, Size, as_wav, warm_up
 from voxtral_serverless.engine.machine import free_port
 from voxtral_serverless.errors import EngineUnavailable
 
@@ -166,9 +166,11 @@ async def test_error_in_a_stream_is_told() -> None:
 )
 async def test_status(ask: Ask, status: int, failure: type[Exception]) -> None:
     async with asked(Vllm(Manners(refuses=status, why="Too much of it."))) as client:
-        with pytest.raises(failure, match=rf"HTTP {status}: .*Too much of it\."):
+        with pytest.raises(failure, match=rf"HTTP {status}") as raised:
             await ask(client)
         assert client.in_flight == 0
+    # The answer to a chat may quote what was said in a call, and what is raised may be logged.
+    assert ("Too much of it." in str(raised.value)) == (ask is transcribe)
 
 
 @ASKS
@@ -268,6 +270,39 @@ async def test_closing_loses_what_is_asked_and_nothing_later(ask: Ask) -> None:
             await request
         vllm.manners.frozen = False
         assert (await ask(client)).finish_reason == "stop"
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/event-stream", "text/html"])
+@ASKS
+async def test_answer_that_goes_on_and_on(ask: Ask, kind: str) -> None:
+    endless = (event(content="x" * 100) if kind == "text/event-stream" else '{"text": "and so on" ') * 10_000
+    async with asked(Vllm(Manners(body=endless, body_type=kind, chat_body=endless))) as client:
+        with pytest.raises(EngineLost, match=r"goes on|before its end"):
+            await ask(client)
+        assert client.in_flight == 0
+
+
+@pytest.mark.parametrize("body", ["[" * 100_000, "{}", "[]", '{"choices": []}', '{"choices": [{"message": 3}]}'])
+async def test_chat_that_is_none(body: str) -> None:
+    async with asked(Vllm(Manners(chat_body=body))) as client:
+        with pytest.raises(EngineLost):
+            await chat(client)
+
+
+async def test_size_is_counted_by_the_server() -> None:
+    vllm = Vllm(Manners(context=4096, token_bytes=2), key="k3y")
+    async with asked(vllm, key="k3y") as client:
+        assert await client.size("Où ça ?") == Size(5, 4096)
+    assert vllm.counted == ["Où ça ?"]
+
+
+@pytest.mark.parametrize("manners", [Manners(tokenizes=False), Manners(counts="<html>")])
+async def test_size_is_guessed_where_the_server_does_not_say(manners: Manners) -> None:
+    async with asked(Vllm(manners)) as client:
+        assert await client.size("Où ça ?" * 100) == Size(450, 16_384)
+        client.ours = True
+        with pytest.raises(EngineLost):
+            await client.size("Où ça ?")
 
 
 async def test_server_that_is_replaced_is_found() -> None:

@@ -59,7 +59,8 @@ class Manners:
         chat_latency_s: What every chat takes besides.
         context: Tokens that a chat and its answer may have together; more is refused.
         token_bytes: A token of a chat has so many bytes.
-        tokenizes: It counts them for who asks.
+        tokenizes: It counts them for who asks …
+        counts: … and answers this.
         start: "exit", "hang" or "taken": what the program does instead of starting.
     """
 
@@ -89,6 +90,7 @@ class Manners:
     context: int = 16_384
     token_bytes: int = 4
     tokenizes: bool = True
+    counts: str | None = None
     start: str = ""
 
 
@@ -190,9 +192,8 @@ class Vllm:
             return _error(404, "Not Found")
         body = await request.json()
         self.counted.append(body["messages"][0]["content"])
-        return web.json_response(
-            {"count": self._tokens(body["messages"]), "max_model_len": self.manners.context, "tokens": []}
-        )
+        counted = {"count": self._tokens(body["messages"]), "max_model_len": self.manners.context, "tokens": []}
+        return web.Response(text=self.manners.counts or json.dumps(counted), content_type="application/json")
 
     def _tokens(self, messages: list[dict[str, str]]) -> int:
         return sum(-(-len(one["content"].encode()) // self.manners.token_bytes) for one in messages)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeVar, get_args
+from unicodedata import category
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -18,9 +19,13 @@ from voxtral_serverless.analysis.quotes import find_quote
 from voxtral_serverless.analysis.transcript import plain
 from voxtral_serverless.contract import Emotion, Satisfaction, SentimentLabel
 from voxtral_serverless.engine.client import Answer
+from voxtral_serverless.transcription.guards import without_loop
 from voxtral_serverless.transcription.plan import Utterance
 
 QUOTE_CHARACTERS = 200
+REPLACEMENT = "\ufffd"
+LEAST_WORDS = 0.7
+"""Prose has more letters, digits and spaces than this."""
 Verdict = TypeVar("Verdict", bound=BaseModel)
 
 
@@ -29,6 +34,8 @@ class Fault(Enum):
 
     UNFINISHED = "the model did not come to an end"
     EMPTY = "the model wrote nothing"
+    GARBLED = "the model wrote no prose"
+    LOOP = "the model went round in circles"
     ECHO = "the model repeated the question"
     MALFORMED = "the model's answer is no verdict"
     CONTRADICTORY = "the model contradicts itself"
@@ -144,13 +151,18 @@ def read_summary(answer: Answer, mark: str, language: str) -> str:
     """A summary in `language` without its word in front, on one line.
 
     Raises:
-        Unusable: it is empty, cut off, or repeats the `mark` of the prompt.
+        Unusable: it is empty, cut off, no prose, goes round in circles, or repeats the `mark` of the prompt.
     """
     text = plain(without_label(_finished(answer), language))
-    if not text:
-        raise Unusable(Fault.EMPTY)
-    if mark in text:
-        raise Unusable(Fault.ECHO)
+    faults = {
+        Fault.EMPTY: not text,
+        Fault.ECHO: mark in text,
+        Fault.GARBLED: REPLACEMENT in text or _share_of_words(text) < LEAST_WORDS,
+        Fault.LOOP: without_loop(text) != text,
+    }
+    for fault, found in faults.items():
+        if found:
+            raise Unusable(fault)
     return text
 
 
@@ -172,6 +184,11 @@ def _finished(answer: Answer) -> str:
     if answer.finish_reason != "stop":
         raise Unusable(Fault.UNFINISHED)
     return answer.text
+
+
+def _share_of_words(text: str) -> float:
+    """How much of the text is letters, digits and spaces."""
+    return sum(category(character)[0] in "LMNZ" for character in text) / (len(text) or 1)
 
 
 def _parsed(model: type[Verdict], answer: Answer) -> Verdict:

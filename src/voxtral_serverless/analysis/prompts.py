@@ -95,6 +95,8 @@ ENGLISH = Phrasing(
     reasons={
         Fault.UNFINISHED: "it was too long and did not come to an end",
         Fault.EMPTY: "there was nothing in it",
+        Fault.GARBLED: "it was no prose",
+        Fault.LOOP: "it went round in circles",
         Fault.ECHO: "it repeated the marks",
         Fault.MALFORMED: "it was not the JSON that was asked for",
         Fault.CONTRADICTORY: "its sentiment and its satisfaction excluded each other",
@@ -145,6 +147,8 @@ FRENCH = Phrasing(
     reasons={
         Fault.UNFINISHED: "elle était trop longue et inachevée",
         Fault.EMPTY: "elle était vide",
+        Fault.GARBLED: "ce n'était pas de la prose",
+        Fault.LOOP: "elle tournait en rond",
         Fault.ECHO: "elle répétait les marques",
         Fault.MALFORMED: "ce n'était pas le JSON demandé",
         Fault.CONTRADICTORY: "son sentiment et sa satisfaction s'excluaient",

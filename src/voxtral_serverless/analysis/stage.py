@@ -66,6 +66,8 @@ async def _read_by_speaker(run: Run, utterances: Sequence[Utterance], answers: d
     async with together() as tasks:
         judged = [tasks.create_task(_judge_third(run, third)) for third in stretches]
     tones = [task.result() for task in judged]
+    if not any(tone for third in tones for tone in third.values()):
+        return
     labels = run.services.settings.label_language
     answers["sentiment_by_speaker"] = [_through(speaker, stretches, tones).as_answer(labels) for speaker in speakers]
 

@@ -29,8 +29,9 @@ PROGRESS_METRIC = "vllm:iteration_tokens_total_count"
 """Advances with every step of the engine; `/health` stays 200 where it is frozen."""
 
 MAX_ERROR_BYTES = 300
-MAX_ANSWER_BYTES = 16 << 20
-"""More than any honest answer has: one that goes on beyond it is given up."""
+ENVELOPE_BYTES, TOKEN_BYTES = 1 << 16, 1 << 10
+"""More than any honest answer has around its text, and for each token that it may have: one that goes on beyond is
+given up."""
 ASSUMED_CONTEXT = 16_384
 BYTES_PER_TOKEN = 2
 """Of a server that does not count (no vLLM): tokens have more bytes than this in all of Voxtral's languages."""
@@ -132,8 +133,8 @@ class EngineClient:
             form.add_field(name, value)
         async with self._asking("/v1/audio/transcriptions", data=form) as response:
             if response.content_type == "application/json":  # a server that does not stream
-                return Answer(str(json.loads(await _whole(response))["text"]), None)
-            return await self._streamed(response)
+                return Answer(str(json.loads(await _whole(response, max_tokens))["text"]), None)
+            return await self._streamed(response, max_tokens)
 
     async def chat(
         self, prompt: str, *, max_tokens: int, temperature: float, schema: Mapping[str, Any] | None = None
@@ -153,7 +154,7 @@ class EngineClient:
             form = {"name": "answer", "schema": schema, "strict": True}
             body["response_format"] = {"type": "json_schema", "json_schema": form}
         async with self._asking("/v1/chat/completions", quiet=True, json=body) as response:
-            choice = json.loads(await _whole(response))["choices"][0]
+            choice = json.loads(await _whole(response, max_tokens))["choices"][0]
             return Answer(str(choice["message"]["content"] or ""), choice["finish_reason"])
 
     async def size(self, prompt: str) -> Size:
@@ -165,7 +166,7 @@ class EngineClient:
         body = {"model": self.model, "messages": [{"role": "user", "content": prompt}]}
         try:
             async with self._asking("/tokenize", quiet=True, json=body) as response:
-                counted = json.loads(await _whole(response))
+                counted = json.loads(await _whole(response, len(prompt)))
                 return Size(int(counted["count"]), int(counted["max_model_len"]))
         except (EngineLost, RequestRefused, EngineUnavailable):
             if self.ours:
@@ -242,8 +243,8 @@ class EngineClient:
         status = response.status
         if status < 400:
             return
-        message = b"" if quiet else await response.content.read(MAX_ERROR_BYTES)
-        said = f"HTTP {status} {message.decode(errors='replace')}".rstrip()
+        message = b"." if quiet else b": " + await response.content.read(MAX_ERROR_BYTES)
+        said = f"HTTP {status}{message.decode(errors='replace')}"
         if status in (408, 425, 429) or status >= 500 or (self.ours and status in (401, 403, 404)):
             raise EngineLost(said)
         if status in (401, 403):
@@ -252,12 +253,12 @@ class EngineClient:
             raise EngineUnavailable("the vLLM server does not have the model or the route: does it serve Voxtral?")
         raise RequestRefused(said)
 
-    async def _streamed(self, response: aiohttp.ClientResponse) -> Answer:
+    async def _streamed(self, response: aiohttp.ClientResponse, tokens: int) -> Answer:
         """The text of a stream of server-sent events, which has to come to its end to count."""
         text, finish_reason, size = "", None, 0
         async for line in response.content:
             size += len(line)
-            if size > MAX_ANSWER_BYTES:
+            if size > ENVELOPE_BYTES + TOKEN_BYTES * tokens:
                 break
             field, _, data = line.decode().strip().partition(":")
             if field != "data":
@@ -276,12 +277,12 @@ class EngineClient:
         raise EngineLost("the answer ended before its end.")
 
 
-async def _whole(response: aiohttp.ClientResponse) -> bytes:
-    """The body, unless it goes on and on."""
+async def _whole(response: aiohttp.ClientResponse, tokens: int) -> bytes:
+    """The body of an answer of at most so many tokens, unless it goes on and on."""
     body = bytearray()
     async for piece in response.content.iter_any():
         body += piece
-        if len(body) > MAX_ANSWER_BYTES:
+        if len(body) > ENVELOPE_BYTES + TOKEN_BYTES * tokens:
             raise EngineLost("the answer goes on and on.")
     return bytes(body)
 
