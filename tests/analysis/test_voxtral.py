@@ -91,7 +91,7 @@ async def test_summary_is_labelled() -> None:
         assert await call.summarise("fr") == "Résumé: La table est cassée."
         vllm.manners.chat = "Résumé : La table est cassée."
         assert await call.summarise("fr") == "Résumé: La table est cassée."
-        assert await call.summarise("de") == "Zusammenfassung: Résumé : La table est cassée."
+        assert await call.summarise("de") == "Zusammenfassung: La table est cassée."
     assert "Résume la conversation en français" in asked(vllm)[0]
     assert "Résume la conversation en allemand" in asked(vllm)[2]
 
@@ -193,7 +193,7 @@ async def test_label_against_satisfaction(label: str, satisfaction: str) -> None
             await call.judge()
     first, second = asked(vllm)
     assert second.startswith(first)
-    assert "s'excluaient" in second.removeprefix(first)
+    assert "se contredisaient" in second.removeprefix(first)
 
 
 @pytest.mark.parametrize("quote", ["est arrivée entière", "que puis-je pour vous", "…", "<script>"])

@@ -23,8 +23,10 @@ from voxtral_serverless.transcription.guards import without_loop
 from voxtral_serverless.transcription.plan import Utterance
 
 QUOTE_CHARACTERS = 200
+SUMMARY_CHARACTERS = 20_000
+"""Several times what the longest summary has: one that is longer was never bounded."""
 REPLACEMENT = "\ufffd"
-LEAST_WORDS = 0.7
+LEAST_WORDS = 0.5
 """Prose has more letters, digits and spaces than this."""
 Verdict = TypeVar("Verdict", bound=BaseModel)
 
@@ -147,23 +149,30 @@ def read_tone(answer: Answer, utterances: Sequence[Utterance]) -> SpeakerTone:
     return SpeakerTone(Judgement(verdict.sentiment, verdict.score, _each_once(verdict.emotions)), *found)
 
 
-def read_summary(answer: Answer, mark: str, language: str) -> str:
-    """A summary in `language` without its word in front, on one line.
+def read_summary(answer: Answer, mark: str) -> str:
+    """A summary without a word in front, on one line.
 
     Raises:
         Unusable: it is empty, cut off, no prose, goes round in circles, or repeats the `mark` of the prompt.
     """
-    text = plain(without_label(_finished(answer), language))
-    faults = {
-        Fault.EMPTY: not text,
-        Fault.ECHO: mark in text,
-        Fault.GARBLED: REPLACEMENT in text or _share_of_words(text) < LEAST_WORDS,
-        Fault.LOOP: without_loop(text) != text,
-    }
-    for fault, found in faults.items():
-        if found:
-            raise Unusable(fault)
+    written = _finished(answer)
+    if len(written) > SUMMARY_CHARACTERS:
+        raise Unusable(Fault.UNFINISHED)
+    text = plain(without_label(written))
+    if fault := _fault(text, mark):
+        raise Unusable(fault)
     return text
+
+
+def _fault(text: str, mark: str) -> Fault | None:
+    """What is wrong with a summary, where something is."""
+    if not text:
+        return Fault.EMPTY
+    if mark in text.lower():
+        return Fault.ECHO
+    if REPLACEMENT in text or _share_of_words(text) < LEAST_WORDS:
+        return Fault.GARBLED
+    return Fault.LOOP if without_loop(text) != text else None
 
 
 def labelled(summary: str, language: str) -> str:
@@ -171,9 +180,9 @@ def labelled(summary: str, language: str) -> str:
     return f"{LANGUAGES.get(language, LANGUAGES['en']).summary}: {summary}"
 
 
-def without_label(summary: str, language: str) -> str:
+def without_label(summary: str) -> str:
     """The summary without a word in front that the model put there itself."""
-    words = {LANGUAGES.get(language, LANGUAGES["en"]).summary, LANGUAGES["en"].summary}
+    words = {known.summary for known in LANGUAGES.values()}
     # Before a colon or on a line of its own, in Markdown or not; else it is the first word of a sentence.
     own = re.match(rf"[\s#*_]*({'|'.join(words)})([\s*_]*:|[ *_]*\n)[*_]*", summary, re.IGNORECASE)
     return summary[own.end() if own else 0 :].strip()

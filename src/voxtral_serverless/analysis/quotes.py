@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from voxtral_serverless.analysis.transcript import plain
 from voxtral_serverless.audio.recording import Span
 from voxtral_serverless.transcription.plan import Utterance
 from voxtral_serverless.transcription.word_times import WordTimes
-
-WORD = re.compile(r"\w+")
 
 
 def find_quote(quote: str, utterances: Sequence[Utterance]) -> tuple[str, Span] | None:
@@ -18,17 +16,30 @@ def find_quote(quote: str, utterances: Sequence[Utterance]) -> tuple[str, Span] 
 
     Letters' case and whatever is no letter or digit do not count. None where nobody says them, or nothing is quoted.
     """
-    wanted = [_folded(word) for word in WORD.findall(quote)]
+    wanted = [word for word, _, _ in _words(plain(quote))]
     for utterance in utterances if wanted else ():
-        words = list(WORD.finditer(utterance.text or ""))
-        folded = [_folded(word.group()) for word in words]
-        for first in range(len(words) - len(wanted) + 1):
-            last = first + len(wanted)
-            if folded[first:last] == wanted:
-                text = (utterance.text or "")[words[first].start() : words[last - 1].end()]
-                return text, WordTimes(utterance, [word.group() for word in words]).span(first, last)
+        text = plain(utterance.text or "")
+        said = list(_words(text))
+        for first in range(len(said) - len(wanted) + 1):
+            found = said[first : first + len(wanted)]
+            if [word for word, _, _ in found] == wanted:
+                return _quoted(utterance, text, found[0][1], found[-1][2])
     return None
 
 
-def _folded(word: str) -> str:
-    return unicodedata.normalize("NFKC", word).casefold()
+def _quoted(utterance: Utterance, text: str, start: int, end: int) -> tuple[str, Span]:
+    """What `text` has from `start` to `end`, and when the words are said that it is of."""
+    first, last = len(text[: start + 1].split()) - 1, len(text[:end].split())
+    return text[start:end], WordTimes(utterance, text.split()).span(first, last)
+
+
+def _words(text: str) -> Iterator[tuple[str, int, int]]:
+    """Each run of letters, marks and digits, folded, with its place in `text`."""
+    start = None
+    for index, character in enumerate([*text, " "]):
+        inside = unicodedata.category(character)[0] in "LMN"
+        if inside and start is None:
+            start = index
+        if not inside and start is not None:
+            yield unicodedata.normalize("NFKC", text[start:index]).casefold(), start, index
+            start = None

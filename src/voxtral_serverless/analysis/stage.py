@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from voxtral_serverless.analysis.judgement import SpeakerTone, SpeakerTones, combined_tone
-from voxtral_serverless.analysis.transcript import Third, thirds
+from voxtral_serverless.analysis.transcript import Third, plain, thirds
 from voxtral_serverless.concurrency import together
 from voxtral_serverless.errors import Notice
 from voxtral_serverless.run import Run
@@ -21,7 +21,7 @@ Tones = dict[str, SpeakerTone | None]
 async def analyse(run: Run, utterances: Sequence[Utterance]) -> dict[str, Any]:
     """The answers about the conversation that the job asks for, by their keys in the contract; null what failed."""
     answers: dict[str, Any] = dict.fromkeys(run.job.questions)
-    spoken = [utterance for utterance in utterances if utterance.text]
+    spoken = [utterance for utterance in utterances if plain(utterance.text or "")]
     if answers and not spoken:
         run.warn(Notice("nothing_to_analyse", "there is no text to summarise or to judge."))
     if not answers or not spoken:

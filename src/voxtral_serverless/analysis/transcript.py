@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
-from math import ceil
+from math import ceil, inf
 
 from voxtral_serverless.audio.recording import Span
 from voxtral_serverless.concurrency import together
@@ -26,9 +26,12 @@ NOBODY = "?"
 INVISIBLE_CATEGORIES = {"Cc", "Cf", "Co", "Cs"}
 """Controls, formats (zero width, direction, tags), private use, halves of characters."""
 INVISIBLE = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]"
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u2800\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8\ufffe\uffff"
+    "\U00016fe4\U0001d159\U000e0000-\U000e0fff]"
 )
 """What is invisible in other categories: fillers, joiners, variation selectors, the plane of tags."""
+JOINED = re.compile("(?<=[\u0600-\u06ff\u0900-\u0dff])[\u200c\u200d]|[\u0600-\u0605\u06dd]")
+"""Formats that Arabic and Indian scripts are written with: joiners behind a letter, and signs that can be seen."""
 SENTENCE_END = re.compile(r"[.!?…।؟。]+[\"'»”)]*\s+")
 
 
@@ -66,7 +69,13 @@ def lines_of(utterances: Sequence[Utterance]) -> Part:
 def plain(text: str) -> str:
     """The text on one line, without what cannot be seen."""
     spaced = "".join(" " if character.isspace() else character for character in text)
-    seen = (one for one in INVISIBLE.sub("", spaced) if unicodedata.category(one) not in INVISIBLE_CATEGORIES)
+    bare = INVISIBLE.sub("", spaced)
+    needed = {match.start() for match in JOINED.finditer(bare)}
+    seen = (
+        one
+        for index, one in enumerate(bare)
+        if unicodedata.category(one) not in INVISIBLE_CATEGORIES or index in needed
+    )
     return " ".join("".join(seen).split())
 
 
@@ -91,13 +100,20 @@ async def parts_of(part: Part, filling: Filling) -> list[Part]:
     """`part` in parts that fit, of about the same length.
 
     Raises:
-        StageFailed: not even a few characters fit.
+        StageFailed: not even a few characters fit, or what is shorter takes no less room.
     """
+    return await _fitting(part, filling, inf)
+
+
+async def _fitting(part: Part, filling: Filling, of_whole: float) -> list[Part]:
+    """`part`, which is less than what took `of_whole`, in parts that fit."""
     taken = await filling(part)
     if taken <= 1:
         return [part]
+    if taken >= of_whole or not part:
+        raise StageFailed("the engine counts tokens that cannot be: the conversation was not read.")
     async with together() as tasks:
-        fitting = [tasks.create_task(parts_of(piece, filling)) for piece in _divided(part, ceil(taken / SLACK))]
+        fitting = [tasks.create_task(_fitting(piece, filling, taken)) for piece in _divided(part, ceil(taken / SLACK))]
     return [one for task in fitting for one in task.result()]
 
 
@@ -116,12 +132,12 @@ def _divided(part: Part, wanted: int) -> list[Part]:
 
 
 def _halves(line: Line) -> tuple[Line, Line]:
-    """A line in two, cut after the sentence, else at the space, that ends nearest to its middle."""
+    """A line in two, cut where a sentence, else a word, ends nearest to its middle, not too far from that."""
     text = line.text
-    inner = range(1, len(text))
-    sentences = [match.end() for match in SENTENCE_END.finditer(text) if match.end() in inner]
-    spaces = [match.end() for match in re.finditer(r"\s", text) if match.end() in inner]
     if len(text) < 2:
         raise StageFailed("the engine's context is too small to read a conversation in.")
+    inner = range(ceil(len(text) / 4), len(text) * 3 // 4 + 1)
+    sentences = [match.end() for match in SENTENCE_END.finditer(text) if match.end() in inner]
+    spaces = [match.end() for match in re.finditer(r"\s", text) if match.end() in inner]
     cut = min(sentences or spaces or inner, key=lambda end: abs(end - len(text) / 2))
     return replace(line, text=text[:cut].rstrip()), replace(line, text=text[cut:].lstrip())

@@ -44,7 +44,7 @@ from voxtral_serverless.transcription.plan import Utterance
 TRIES = 2
 """An answer that cannot be used is asked for once more."""
 QUESTION_TOKENS = 900
-"""More than any question has, with what is added to it the second time, even in the small vocabulary of the tests."""
+"""More than a question has, with what is added to it the second time, even in the small vocabulary of the tests."""
 SENTENCE_TOKENS, MOST_SENTENCES = 50, 20
 VERDICT_TOKENS = 300
 """More than a verdict with the longest quote and five emotions."""
@@ -145,7 +145,7 @@ class VoxtralReading:
             "the summary",
             summary_question(self._desk.words, language, sentences, excerpt=excerpt),
             SENTENCE_TOKENS * (sentences + 2),
-            lambda answer: read_summary(answer, self._desk.mark, language),
+            lambda answer: read_summary(answer, self._desk.mark),
             temperature=SUMMARY_TEMPERATURE,
         )
 
