@@ -25,6 +25,15 @@ from voxtral_serverless.settings import load_settings
 TINY = Path(__file__).with_name("tiny_voxtral")
 TOY = Path(__file__).with_name("toy_pyannote")
 FREEZE_S = 15.0
+START_S, TEST_S = 300.0, 420.0
+"""The engine's boot is part of the first test that needs it: on a busy machine, from a cold disk, it takes minutes."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give every test here the time of a boot, unless it says how much it needs."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(TEST_S))
 
 
 def needed(found: str | None, without: str) -> str:
@@ -58,8 +67,9 @@ def tiny(vllm: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def engine(vllm: str, tiny: Path) -> AsyncIterator[VllmServer]:
     """An engine of our own, ready."""
     settings = load_settings(
-        engine="vllm", voxtral_model=str(tiny), vllm_executable=vllm, engine_freeze_timeout_s=FREEZE_S, vllm_port=18_500
-    )
+        engine="vllm", voxtral_model=str(tiny), vllm_executable=vllm, engine_freeze_timeout_s=FREEZE_S, vllm_port=18_500,
+        engine_start_timeout_s=START_S,
+    )  # fmt: skip
     async with running_engine(settings) as server:
         assert isinstance(server, VllmServer)
         await server.ready()
