@@ -18,10 +18,11 @@ hypothesis.settings.load_profile("steady")
 
 @pytest.fixture(autouse=True)
 def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No setting of the machine reaches a test, no test the real Hub, and temporary folders are the test's own."""
+    """No setting of the machine reaches a test, no test the real Hub or its cache, and temporary folders are the test's own."""
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hugging_face"))
     logging.getLogger("voxtral_serverless").setLevel(logging.NOTSET)  # the command line sets it
     folder = tmp_path / "temporary"
     folder.mkdir()

@@ -143,8 +143,11 @@ async def test_what_was_asked_for_comes_along(tmp_path: Path) -> None:
     assert answer["files"]["txt"].startswith("[0:00:00] Agent: ")
     assert answer["metadata"] == {"id": [7]}
     assert [entry["speaker"] for entry in answer["sentiment_by_speaker"]] == ["Agent", "SPEAKER_01"]
-    assert all(entry["words"] is None for entry in answer["transcriptions"])
-    assert {"word_timestamps_unavailable", "channels_not_split"} <= set(codes(result))
+    for entry in answer["transcriptions"]:
+        assert " ".join(word["word"] for word in entry["words"]) == entry["text"]
+        assert entry["start"] - 0.3 <= entry["words"][0]["start"] <= entry["words"][-1]["end"] <= entry["end"] + 0.3
+        assert list(entry["words"][0]) == ["word", "start", "end", "score"]
+    assert "channels_not_split" in codes(result)
 
 
 async def test_labels_in_english(tmp_path: Path) -> None:

@@ -13,10 +13,11 @@ from tests.fakes.torch_process import command
 from tests.fakes.vllm_server import Manners, Vllm, running_vllm, vllm_command
 from tests.test_child import alive
 from voxtral_serverless.audio.recording import Span
-from voxtral_serverless.diarization.pyannote import PyannoteDiarizer, find_python
+from voxtral_serverless.diarization.pyannote import PyannoteDiarizer
 from voxtral_serverless.errors import EngineUnavailable, InvalidConfiguration, ModelUnavailable
 from voxtral_serverless.services import embedded_services, running_services
 from voxtral_serverless.settings import load_settings
+from voxtral_serverless.torch_parts import find_python
 from voxtral_serverless.transcription.plan import Utterance
 
 

@@ -90,10 +90,24 @@ def main() -> None:
 
 def _loaded(wanted: Mapping[str, Any]) -> tuple[dict[str, Callable[..., Any]], dict[str, Any]]:
     """What can be asked, by name, and what the worker is to know: the device that computes, and warnings."""
-    from voxtral_serverless.diarization._pipeline import load
+    from voxtral_serverless.transcription._aligner import Aligners
 
-    pipeline = load(**wanted["diarization"])
-    return {"diarize": pipeline.diarize}, {"device": pipeline.device, "warnings": pipeline.warnings}
+    device = _device()
+    works: dict[str, Callable[..., Any]] = {"align": Aligners(device).align}
+    warnings: list[str] = []
+    if wanted.get("diarization"):
+        from voxtral_serverless.diarization._pipeline import load
+
+        pipeline = load(**wanted["diarization"])
+        works["diarize"], warnings = pipeline.diarize, pipeline.warnings
+    return works, {"device": device, "warnings": warnings}
+
+
+def _device() -> str:
+    """What computes, as torch names it; of a GPU, its model too."""
+    import torch
+
+    return f"cuda ({torch.cuda.get_device_name()})" if torch.cuda.is_available() else "cpu"
 
 
 def _answer(line: Line, number: int, work: Callable[..., Any], question: Mapping[str, Any]) -> None:

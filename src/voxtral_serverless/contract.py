@@ -261,6 +261,18 @@ class _Answer(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
+class TimedWord(_Answer):
+    """A word as it is written, with its punctuation, and when it is spoken, in seconds.
+
+    `score` is how sure the time is, in [0, 1]; null where it was reckoned from the words around it, or is not known.
+    """
+
+    word: str
+    start: float
+    end: float
+    score: float | None
+
+
 class Transcription(_Answer):
     """One turn: who said what when. Times are seconds from the start of the file, two decimals."""
 
@@ -268,7 +280,7 @@ class Transcription(_Answer):
     start: float
     end: float
     text: str | None
-    words: list[dict[str, JsonValue]] | None = None
+    words: list[TimedWord] | None = None
 
 
 class Sentiment(_Answer):

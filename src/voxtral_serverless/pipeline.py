@@ -18,18 +18,18 @@ from voxtral_serverless.audio.decode import decode
 from voxtral_serverless.audio.fetch import FetchLimits, InlineAudio, RemoteAudio, Source, fetch
 from voxtral_serverless.audio.recording import Recording
 from voxtral_serverless.concurrency import together
-from voxtral_serverless.contract import JobInput, JobOptions, JobResult, Meta, Transcription
+from voxtral_serverless.contract import JobInput, JobOptions, JobResult, Meta, TimedWord, Transcription
 from voxtral_serverless.diarization.overlap import interruptions, overlap_share
-from voxtral_serverless.diarization.stage import Conversation, Listening, listen, tell_speakers_apart
+from voxtral_serverless.diarization.stage import Conversation, Listening, listen
 from voxtral_serverless.diarization.turns import merge_gaps, union
-from voxtral_serverless.errors import DeadlineExceeded, Notice
+from voxtral_serverless.errors import DeadlineExceeded
 from voxtral_serverless.formats import render
 from voxtral_serverless.progress import Events, Meter
 from voxtral_serverless.reporting import in_thread
 from voxtral_serverless.run import Run
 from voxtral_serverless.services import Services
 from voxtral_serverless.transcription.plan import Utterance
-from voxtral_serverless.transcription.stage import transcribe
+from voxtral_serverless.transcription.stage import write_down
 from voxtral_serverless.workspace import workspace
 
 
@@ -56,8 +56,7 @@ async def _answer(run: Run, source: Source) -> JobResult:
     """The story."""
     with workspace() as folder:
         recording, listening = await _heard(run, source, folder)
-        conversation = await tell_speakers_apart(run, recording, listening)
-        utterances = await transcribe(run, recording, conversation)
+        conversation, utterances = await write_down(run, recording, listening)
         answers = await analyse(run, utterances) | await _render(run, utterances, conversation)
     return _result(run, recording, conversation, utterances, answers)
 
@@ -108,8 +107,6 @@ def _result(
         optional["text"] = " ".join(filter(None, texts)) if texts or not utterances else None
     if job.metadata is not None:
         optional["metadata"] = job.metadata
-    if job.word_timestamps:
-        run.warn(Notice("word_timestamps_unavailable", "this version has no times of words: words is null."))
     return JobResult(
         task=job.task,
         language=run.language,
@@ -131,10 +128,25 @@ def _result(
 def _entry(job: JobOptions, utterance: Utterance) -> Transcription:
     optional: dict[str, Any] = {"speaker": utterance.speaker} if job.task == "transcribe_diarized" else {}
     if job.word_timestamps:
-        optional["words"] = None
+        optional["words"] = _words(utterance)
     return Transcription(
         start=round(utterance.span.start, 2), end=round(utterance.span.end, 2), text=utterance.text, **optional
     )
+
+
+def _words(utterance: Utterance) -> list[TimedWord] | None:
+    """The words with their times; None where they have none."""
+    if utterance.text and not utterance.words:
+        return None
+    return [
+        TimedWord(
+            word=word.text,
+            start=round(word.span.start, 2),
+            end=round(word.span.end, 2),
+            score=None if word.score is None else round(word.score, 2),
+        )
+        for word in utterance.words
+    ]
 
 
 def _quality(conversation: Conversation, utterances: Sequence[Utterance]) -> dict[str, Any]:

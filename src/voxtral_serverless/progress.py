@@ -59,7 +59,7 @@ class Meter:
     """Turns the reports of the stages into the progress of the job, and times each stage.
 
     Attributes:
-        timings: Seconds spent in each finished stage.
+        timings: Seconds spent in each finished stage; stages may run side by side.
     """
 
     def __init__(self, events: Events) -> None:
@@ -83,6 +83,6 @@ class Meter:
             yield report
             report(1, 1)
         finally:
-            self.timings[stage] = round(time.monotonic() - began, 3)
-            took_s = self.timings[stage]
+            took_s = round(time.monotonic() - began, 3)
+            self.timings[stage] = round(self.timings.get(stage, 0.0) + took_s, 3)
             log.info("%s took %.1f s", stage, took_s, extra={"stage": stage, "duration_s": took_s})

@@ -24,6 +24,7 @@ class Run:
 
     Attributes:
         deadline: When it has to be done, on the clock of the event loop; None where it may take its time.
+        missed: What was not done in time.
     """
 
     job: JobOptions
@@ -33,6 +34,7 @@ class Run:
     deadline: float | None = None
     notices: list[Notice] = field(default_factory=list)
     language: str | None = None
+    missed: list[str] = field(default_factory=list)
 
     def warn(self, *notices: Notice) -> None:
         """Add warnings to the answer, each once."""
@@ -62,6 +64,7 @@ class Run:
         except TimeoutError:
             if not timeout.expired():
                 raise
+            self.missed.append(missing)
             self.warn(Notice("deadline_reached", f"the job's time was nearly over: {missing}."))
 
     def _moment(self, share: float) -> float | None:

@@ -23,10 +23,11 @@ from voxtral_serverless.reporting import Report
 from voxtral_serverless.settings import Settings
 from voxtral_serverless.transcription.plan import Clip, Utterance
 from voxtral_serverless.transcription.transcript import Heard, Transcript
+from voxtral_serverless.transcription.words import Word
 
 if TYPE_CHECKING:
-    from voxtral_serverless.diarization.pyannote import PyannoteDiarizer
     from voxtral_serverless.engine.client import Engine
+    from voxtral_serverless.torch_parts import TorchParts
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +64,22 @@ class Transcriber(Protocol):
         """
 
 
+class Aligner(Protocol):
+    """Tells when the words of a text are spoken."""
+
+    def knows(self, language: str) -> bool:
+        """Whether it has heard enough of `language`."""
+
+    async def align(
+        self, recording: Recording, clips: Sequence[Clip], texts: Sequence[str], language: str
+    ) -> Sequence[tuple[Word, ...]]:
+        """The words of the text of each clip, with their times; none where they cannot be told.
+
+        Raises:
+            StageFailed: it cannot be done, for this recording.
+        """
+
+
 class Reading(Protocol):
     """A conversation, or an excerpt of one, that can be asked about."""
 
@@ -95,6 +112,7 @@ class Services:
         diarizer: None where speakers are not told apart at all (`DIARIZER=none`).
         engine: Name of the engine, for `meta`.
         models: Names of the models by what they do, for `meta`.
+        aligner: None where nobody can tell when a word is spoken, unless the transcriber itself does.
         only_language: The one language of the transcriber, where it has only one.
         notices: What every result of these parts has to warn of.
         ready: Waits until jobs can be done; raises EngineUnavailable where they never can.
@@ -107,6 +125,7 @@ class Services:
     analyst: Analyst
     engine: str
     models: dict[str, str]
+    aligner: Aligner | None = None
     only_language: str | None = None
     notices: tuple[Notice, ...] = field(default=())
     ready: Callable[[], Coroutine[Any, Any, None]] = _at_once
@@ -139,14 +158,17 @@ async def _shielded(ready: asyncio.Task[None]) -> None:
 @asynccontextmanager
 async def _chosen(settings: Settings, may_fall_back: bool) -> AsyncIterator[Services]:
     served = await asyncio.to_thread(_wants_vllm, settings, may_fall_back)
-    if settings.diarizer == "pyannote" or (settings.diarizer == "auto" and served):
-        from voxtral_serverless.diarization.pyannote import running_pyannote
+    diarizes = settings.diarizer == "pyannote" or (settings.diarizer == "auto" and served)
+    if not diarizes and not served:
+        yield embedded_services(settings)
+        return
+    from voxtral_serverless.torch_parts import running_torch_parts
 
-        async with running_pyannote(settings) as pyannote, _running_engine(settings, served) as services:
-            yield _diarized_by(pyannote, services)
-    else:
-        async with _running_engine(settings, served) as services:
-            yield services
+    async with (
+        running_torch_parts(settings, diarizes=diarizes, aligns=served) as parts,
+        _running_engine(settings, served) as services,
+    ):
+        yield _with_torch_parts(services, parts)
 
 
 @asynccontextmanager
@@ -161,16 +183,18 @@ async def _running_engine(settings: Settings, served: bool) -> AsyncIterator[Ser
         yield served_services(settings, engine)
 
 
-def _diarized_by(pyannote: PyannoteDiarizer, services: Services) -> Services:
-    """The parts with pyannote for a diarizer. They are ready when both it and the rest are."""
+def _with_torch_parts(services: Services, parts: TorchParts) -> Services:
+    """The parts with those of the torch process. They are ready when all are."""
 
     async def ready() -> None:
         async with together() as tasks:
-            tasks.create_task(pyannote.ready())
+            tasks.create_task(parts.ready())
             tasks.create_task(services.ready())
 
-    models = services.models | {"diarization": pyannote.model}
-    return replace(services, diarizer=pyannote, models=models, ready=ready)
+    models = services.models | ({"diarization": parts.diarizer.model} if parts.diarizer else {})
+    return replace(
+        services, diarizer=parts.diarizer or services.diarizer, aligner=parts.aligner, models=models, ready=ready
+    )
 
 
 def _wants_vllm(settings: Settings, may_fall_back: bool) -> bool:
@@ -232,7 +256,14 @@ def embedded_services(settings: Settings) -> Services:
         "analysis": f"LexRank, VADER {_version('vaderSentiment')}",
     }
     return Services(
-        settings, diarizer, SphinxTranscriber(), EmbeddedAnalyst(), "embedded", models, "en", (EMBEDDED_NOTICE,)
+        settings,
+        diarizer,
+        SphinxTranscriber(),
+        EmbeddedAnalyst(),
+        "embedded",
+        models,
+        only_language="en",
+        notices=(EMBEDDED_NOTICE,),
     )
 
 

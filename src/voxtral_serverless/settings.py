@@ -55,6 +55,18 @@ class Settings(BaseSettings):
     vllm_extra_args: str = ""
     """Flags added last to `vllm serve`, as in a shell, e.g. `--quantization fp8 --max-model-len 32768`."""
 
+    transcription_plan: Literal["auto", "turns", "windows"] = "auto"
+    """Whether each turn is transcribed by itself, or whole windows of 30 s, whose words are then given to speakers by
+    their times. `auto` takes windows where an aligner for the language is on this machine."""
+
+    alignment_languages: str = ""
+    """Languages, e.g. `fr,en`, whose aligner is downloaded at the start; one that is on this machine is used in any
+    case."""
+
+    alignment_models: dict[str, str] = Field(default_factory=dict)
+    """JSON object of aligners by language, repositories or folders, in place of the known ones or for other
+    languages."""
+
     max_requests: int = Field(64, ge=1, le=4096)
     """Clips of all jobs together that are in the engine at once; it makes batches of them."""
 

@@ -16,13 +16,14 @@ import pytest
 import pytest_asyncio
 
 from tests.engines.killing import Killing
-from voxtral_serverless.diarization.pyannote import find_python
 from voxtral_serverless.engine.machine import find_vllm
 from voxtral_serverless.engine.running import running_engine
 from voxtral_serverless.engine.server import VllmServer
 from voxtral_serverless.settings import load_settings
+from voxtral_serverless.torch_parts import find_python
 
 TINY = Path(__file__).with_name("tiny_voxtral")
+TINY_ALIGNER = Path(__file__).with_name("tiny_aligner")
 TOY = Path(__file__).with_name("toy_pyannote")
 FREEZE_S = 15.0
 START_S, TEST_S = 300.0, 420.0

@@ -24,13 +24,14 @@ from voxtral_serverless.audio.fetch import LocalAudio
 from voxtral_serverless.audio.recording import Recording, Span
 from voxtral_serverless.contract import JobResult, parse_options
 from voxtral_serverless.diarization.overlap import interruptions, overlap_share
-from voxtral_serverless.diarization.pyannote import PyannoteDiarizer, running_pyannote
+from voxtral_serverless.diarization.pyannote import PyannoteDiarizer
 from voxtral_serverless.diarization.turns import Diarization, SpeakerHints
 from voxtral_serverless.errors import EngineUnavailable, ModelUnavailable, StageFailed
 from voxtral_serverless.pipeline import process
 from voxtral_serverless.progress import NoEvents, Progress
 from voxtral_serverless.services import Services, running_services
 from voxtral_serverless.settings import load_settings
+from voxtral_serverless.torch_parts import running_torch_parts
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -60,9 +61,16 @@ def settings(python: str, model: Path, **others: Any) -> Any:
 
 
 @asynccontextmanager
+async def starting(python: str, model: Path, **others: Any) -> AsyncIterator[PyannoteDiarizer]:
+    async with running_torch_parts(settings(python, model, **others), diarizes=True, aligns=False) as parts:
+        assert parts.diarizer
+        yield parts.diarizer
+
+
+@asynccontextmanager
 async def running(python: str, model: Path, **others: Any) -> AsyncIterator[PyannoteDiarizer]:
-    async with running_pyannote(settings(python, model, **others)) as diarizer:
-        await diarizer.ready()
+    async with starting(python, model, **others) as diarizer:
+        await diarizer.process.ready()
         yield diarizer
 
 
@@ -243,11 +251,11 @@ def loading() -> set[int]:
 
 async def test_killed_while_it_loads(toy_python: str, toy_pipelines: Path, tmp_path: Path) -> None:
     before = loading()
-    async with running_pyannote(settings(toy_python, toy_pipelines / "vbx-toy")) as diarizer:
+    async with starting(toy_python, toy_pipelines / "vbx-toy") as diarizer:
         assert await eventually(lambda: bool(loading() - before), within_s=20)
         [pid] = loading() - before
         os.kill(pid, signal.SIGKILL)
-        await diarizer.ready()
+        await diarizer.process.ready()
         assert diarizer.process.pid != pid
         assert len((await diarize(diarizer, recording(tmp_path))).turns) >= 5
 
@@ -273,9 +281,9 @@ async def test_pipeline_that_cannot_be_loaded_is_told_at_the_start(
 ) -> None:
     folder = Path(shutil.copytree(toy_pipelines / "vbx-toy", tmp_path / "spoilt"))
     spoil(folder)
-    async with running_pyannote(settings(toy_python, folder)) as diarizer:
+    async with starting(toy_python, folder) as diarizer:
         with pytest.raises((EngineUnavailable, ModelUnavailable)) as refusal:
-            await diarizer.ready()
+            await diarizer.process.ready()
     assert str(tmp_path) not in str(refusal.value)
 
 

@@ -15,6 +15,7 @@ from voxtral_serverless.errors import LanguageNotSupported, StageFailed
 from voxtral_serverless.transcription import sphinx
 from voxtral_serverless.transcription.plan import Clip
 from voxtral_serverless.transcription.sphinx import SphinxTranscriber
+from voxtral_serverless.transcription.words import Word
 
 
 @pytest.fixture
@@ -32,10 +33,20 @@ ORDER, TABLE = Span(16.5, 20.4), Span(25.4, 30.1)
 
 
 async def test_each_clip_gets_its_own_words(call: Recording) -> None:
-    heard: dict[int, str] = {}
-    texts = (await SphinxTranscriber().transcribe(call, clips_at(TABLE, ORDER, TABLE), "en", heard.__setitem__)).texts
+    heard: dict[int, tuple[str, tuple[Word, ...]]] = {}
+
+    def take(index: int, text: str, words: tuple[Word, ...] = ()) -> None:
+        heard[index] = text, words
+
+    texts = (await SphinxTranscriber().transcribe(call, clips_at(TABLE, ORDER, TABLE), "en", take)).texts
     assert texts[0] == texts[2]
-    assert heard == dict(enumerate(texts))
+    assert {index: text for index, (text, _) in heard.items()} == dict(enumerate(texts))
+    for index, clip in enumerate((TABLE, ORDER, TABLE)):
+        words = heard[index][1]
+        assert " ".join(word.text for word in words) == texts[index]
+        edges = [edge for word in words for edge in (word.span.start, word.span.end)]
+        assert edges == sorted(edges)
+        assert clip.start <= edges[0] < edges[-1] <= clip.end
     wanted = "I would like a new table because we have a family dinner on Saturday evening"
     assert jiwer.wer(wanted.lower(), (texts[0] or "").lower()) <= 0.15
     assert "order number" in (texts[1] or "")
@@ -77,7 +88,7 @@ async def test_recogniser_that_dies_takes_one_clip_with_it(
         "for line in sys.stdin:\n"
         "    clip = json.loads(line)\n"
         "    if clip['first'] == 16000: os.kill(os.getpid(), 9)\n"
-        "    print(json.dumps({'text': str(clip['first'])}), flush=True)\n"
+        "    print(json.dumps({'words': [[str(clip['first']), 0, 1]]}), flush=True)\n"
     )
     monkeypatch.setattr(sphinx, "RECOGNISER", script)
     spans = [Span(second, second + 1) for second in range(5)]
@@ -102,7 +113,7 @@ async def test_cancelling_ends_the_recognisers(call: Recording, monkeypatch: pyt
     pids: list[int] = []
     original = sphinx._recognise
 
-    async def note(child: Child, clip: Clip) -> str:
+    async def note(child: Child, clip: Clip) -> tuple[Word, ...]:
         pids.append(child.process.pid)
         return await original(child, clip)
 
@@ -122,4 +133,5 @@ async def test_cancelling_ends_the_recognisers(call: Recording, monkeypatch: pyt
     [("i think i can", "I think I can"), ("", ""), ("it is in it", "It is in it"), ("i'm here", "I'm here")],
 )
 def test_words_as_written(words: str, written: str) -> None:
-    assert sphinx._as_written(words) == written
+    timed = sphinx._written([(word, index, index + 1) for index, word in enumerate(words.split())], 10.0)
+    assert " ".join(word.text for word in timed) == written

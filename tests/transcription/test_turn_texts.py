@@ -6,6 +6,7 @@ from voxtral_serverless.audio.recording import Span
 from voxtral_serverless.diarization.turns import Turn
 from voxtral_serverless.transcription.plan import Clip
 from voxtral_serverless.transcription.turn_texts import TurnTexts
+from voxtral_serverless.transcription.words import Word
 
 TURNS = [Turn(Span(0, 40), "SPEAKER_00"), Turn(Span(41, 43), "SPEAKER_01")]
 CLIPS = [
@@ -28,5 +29,16 @@ def test_lost_clips() -> None:
     texts = TurnTexts(TURNS, CLIPS, {None: []})
     assert texts.heard(1, "I help?") is None
     assert (texts.finished, texts.lost) == (0, 2)
-    assert texts.of_clips([0, 1]) == ["", "I help?"]
     assert [texts.utterance(turn).text for turn in range(2)] == ["I help?", None]
+
+
+def test_words_of_a_turn_are_those_of_its_clips() -> None:
+    texts = TurnTexts(TURNS, CLIPS, {None: []})
+    for index, text in enumerate(("How can", "I help?", "")):
+        texts.heard(index, text)
+    how, can, i, helping = (
+        Word(text, Span(index, index + 1)) for index, text in enumerate(["How", "can", "I", "help?"])
+    )
+    assert texts.words(0, [(how, can), (i, helping), ()]) == (how, can, i, helping)
+    assert texts.words(0, [(how, can), (), ()]) == (), "of half of the turn they are not told"
+    assert texts.words(1, [(), (), ()]) == ()

@@ -65,7 +65,7 @@ class Job:
 
     async def run(self, transcriber: VoxtralTranscriber, clips: Sequence[Clip]) -> Transcript:
         return await transcriber.transcribe(
-            self.recording, clips, self.language, lambda index, text: self.heard.append((index, text))
+            self.recording, clips, self.language, lambda index, text, words=(): self.heard.append((index, text))
         )
 
 

@@ -2,19 +2,26 @@
 
 `sphinx` starts it as `python -I _recogniser.py FILE…`, where each FILE holds 16 kHz signed 16-bit samples. It reads
 JSON lines `{"file": …, "first": …, "last": …}` (the number of a file, and samples) on standard input, answers each with
-`{"text": …}` on standard output, and ends with its input, so that it cannot outlive the worker.
+`{"words": [[word, start, end], …]}` (seconds of the clip) on standard output, and ends with its input, so that it cannot
+outlive the worker.
 """
 
 from __future__ import annotations
 
 import json
 import mmap
+import re
 import sys
 from pathlib import Path
 
 from pocketsphinx import Decoder
 
 SAMPLE_BYTES = 2
+FRAME_S = 0.01
+FILLER = re.compile(r"<.*>|\[.*\]|\+\+.*\+\+")
+"""What stands for silence and noise among the words."""
+VARIANT = re.compile(r"\(\d+\)$")
+"""Says which pronunciation of a word it was."""
 SHORTEST_CLIP_S = 0.2
 """A clip shorter than this holds no word."""
 
@@ -26,7 +33,7 @@ def main(paths: list[str]) -> None:
     for line in sys.stdin:
         clip = json.loads(line)
         audio = files[clip["file"]][clip["first"] * SAMPLE_BYTES : clip["last"] * SAMPLE_BYTES]
-        sys.stdout.write(json.dumps({"text": recognise(decoder, audio)}) + "\n")
+        sys.stdout.write(json.dumps({"words": recognise(decoder, audio)}) + "\n")
         sys.stdout.flush()
 
 
@@ -35,15 +42,18 @@ def _mapped(path: str) -> mmap.mmap:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
-def recognise(decoder: Decoder, audio: bytes) -> str:
-    """The words of one clip, in lower case and without punctuation, as the model writes them."""
+def recognise(decoder: Decoder, audio: bytes) -> list[tuple[str, float, float]]:
+    """The words of one clip, in lower case and without punctuation, as the model writes them; start and end of each."""
     if len(audio) < SHORTEST_CLIP_S * 16000 * SAMPLE_BYTES:
-        return ""
+        return []
     decoder.start_utt()
     decoder.process_raw(audio, full_utt=True)
     decoder.end_utt()
-    hypothesis = decoder.hyp()
-    return hypothesis.hypstr if hypothesis else ""
+    return [
+        (VARIANT.sub("", segment.word), segment.start_frame * FRAME_S, (segment.end_frame + 1) * FRAME_S)
+        for segment in decoder.seg() or ()
+        if not FILLER.fullmatch(segment.word)
+    ]
 
 
 if __name__ == "__main__":

@@ -3,7 +3,12 @@
 The plan by turns: one clip for each turn, with a little real audio around it; a turn too long for one clip is cut
 in its pauses. Every moment of a turn is in the core of exactly one clip, in silence too: what is silent can be
 told from its clip. Where nobody is told apart, `pack_speech` makes turns of about a clip's length out of
-stretches of speech. Pure functions; nothing here reads audio or calls an engine.
+stretches of speech.
+
+The plan by windows: clips as full of speech as they can be, whoever speaks; long silences are left out of them. Whose
+the words are is told afterwards, from their times (`attribution`).
+
+Pure functions; nothing here reads audio or calls an engine.
 """
 
 from __future__ import annotations
@@ -15,6 +20,7 @@ from itertools import pairwise
 
 from voxtral_serverless.audio.recording import SAMPLE_RATE, Span
 from voxtral_serverless.diarization.turns import Speech, Turn, covered_by
+from voxtral_serverless.transcription.words import Word
 
 MAX_CLIP_S = 30.0
 """Longest clip, padding included: one window of Voxtral's audio encoder."""
@@ -26,20 +32,25 @@ ROUNDING_S = 1e-6
 """More than sums of seconds lose over hours, less than a sample."""
 MAX_HOLE_S = 5.0
 """Longest silence inside a packed turn."""
+WINDOW_PAUSE_S = 0.2
+"""So much of a silence a window keeps, half at each end: enough to be heard as a pause."""
+MIN_ROOM_S = 3.0
+"""A stretch of speech is cut to fill what is left of a window where that is more; else it goes into the next."""
 Quietest = Callable[[Span, int | None], float]
 """The time of the least energy in a span of a channel (None: of the mix), as `Recording.quietest` tells it."""
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A piece of a turn to be transcribed.
+    """A piece of a turn, or a window, to be transcribed.
 
     Attributes:
-        turn: Index of the turn.
+        turn: Index of the turn, or of the window.
         core: What of the turn is in this clip and in no other.
-        audio: The core, and padding where the turn starts or ends: what the engine is to hear.
+        audio: The core, and padding where the turn starts or ends: what the engine is to hear …
         channel: The turn's channel; None for the mix.
         speech_s: Seconds of voice activity inside the core.
+        holes: … without these silences inside `audio`.
     """
 
     turn: int
@@ -47,6 +58,18 @@ class Clip:
     audio: Span
     channel: int | None
     speech_s: float
+    holes: tuple[Span, ...] = ()
+
+    @property
+    def pieces(self) -> tuple[Span, ...]:
+        """The audio without its holes, in order."""
+        edges = [self.audio.start, *(edge for hole in self.holes for edge in (hole.start, hole.end)), self.audio.end]
+        return tuple(Span(start, end) for start, end in zip(edges[::2], edges[1::2], strict=True))
+
+    @property
+    def sound_s(self) -> float:
+        """Seconds that the engine is to hear."""
+        return sum(piece.duration for piece in self.pieces)
 
     @property
     def silent(self) -> bool:
@@ -58,7 +81,8 @@ class Clip:
 class Utterance:
     """A turn and what was said in it. `text` is None where it could not be transcribed.
 
-    `voiced` are the stretches of speech inside, over which a subtitle spreads the words.
+    `voiced` are the stretches of speech inside, over which a subtitle spreads the words; `words` are the text's, where
+    their times are known.
     """
 
     span: Span
@@ -66,6 +90,7 @@ class Utterance:
     text: str | None
     voiced: tuple[Span, ...] = ()
     channel: int | None = None
+    words: tuple[Word, ...] = ()
 
 
 def plan_by_turns(
@@ -113,6 +138,56 @@ def pack_speech(
         else:
             packed.append(span)
     return [Turn(span, None) for span in packed]
+
+
+def plan_by_windows(speech: Speech, *, max_clip_s: float = MAX_CLIP_S, quietest: Quietest) -> list[Clip]:
+    """Clips that hold the `speech` of each channel, all of it and each moment once, in order of time.
+
+    No clip's sound is longer than `max_clip_s` (5 s or more), in samples either. A stretch of speech is cut, at its
+    quietest moment, only where it fits into no clip or leaves much of one empty.
+    """
+    windows = [
+        (channel, window)
+        for channel, spans in speech.items()
+        for window in _windows(spans, channel, max_clip_s, quietest)
+    ]
+    windows.sort(key=lambda found: found[1][0].start)
+    return [_window(index, channel, spans) for index, (channel, spans) in enumerate(windows)]
+
+
+def _windows(
+    speech: Sequence[Span], channel: int | None, max_clip_s: float, quietest: Quietest
+) -> Iterator[list[Span]]:
+    """The stretches of speech of each window of a channel."""
+    window: list[Span] = []
+    room = max_clip_s
+    for span in speech:
+        left = span
+        while True:
+            pause = left.start - window[-1].end if window else 0.0
+            # Each piece's edges are rounded to samples.
+            needed = min(pause, WINDOW_PAUSE_S) + 2 / SAMPLE_RATE
+            if needed + left.duration <= room:
+                break
+            room -= needed
+            if room > MIN_ROOM_S or (not window and room < left.duration):
+                cut = quietest(Span(left.start + room / 2, left.start + room), channel)
+                window.append(Span(left.start, cut))
+                left = Span(cut, left.end)
+            yield window
+            window, room = [], max_clip_s
+        room -= needed + left.duration
+        window.append(left)
+    if window:
+        yield window
+
+
+def _window(index: int, channel: int | None, spans: Sequence[Span]) -> Clip:
+    whole = Span(spans[0].start, spans[-1].end)
+    kept = WINDOW_PAUSE_S / 2
+    pauses = [(one.end, other.start) for one, other in pairwise(spans)]
+    holes = tuple(Span(start + kept, end - kept) for start, end in pauses if end - start > WINDOW_PAUSE_S)
+    return Clip(index, whole, whole, channel, sum(span.duration for span in spans), holes)
 
 
 def utterance_of(turn: Turn, texts: Sequence[str | None], speech: Speech) -> Utterance:

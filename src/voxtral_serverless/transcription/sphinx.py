@@ -11,15 +11,16 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 
-from voxtral_serverless.audio.recording import SAMPLE_RATE, Recording
+from voxtral_serverless.audio.recording import SAMPLE_RATE, Recording, Span
 from voxtral_serverless.child import Child, running_child
 from voxtral_serverless.errors import LanguageNotSupported, StageFailed
 from voxtral_serverless.transcription.plan import Clip
 from voxtral_serverless.transcription.transcript import Heard, Transcript
+from voxtral_serverless.transcription.words import Word
 
 log = logging.getLogger(__name__)
 
@@ -63,8 +64,9 @@ class SphinxTranscriber:
                     async with _recogniser(recording) as child:
                         while waiting:
                             index = waiting.pop()
-                            texts[index] = _as_written(await _recognise(child, clips[index]))
-                            heard(index, texts[index] or "")
+                            words = await _recognise(child, clips[index])
+                            texts[index] = " ".join(word.text for word in words)
+                            heard(index, texts[index] or "", words)
                             deaths = 0
 
         async with self._alone, asyncio.TaskGroup() as children:
@@ -81,7 +83,7 @@ def _recogniser(recording: Recording) -> AbstractAsyncContextManager[Child]:
     return running_child(arguments, folder=recording.mix.parent, environment={})
 
 
-async def _recognise(child: Child, clip: Clip) -> str:
+async def _recognise(child: Child, clip: Clip) -> tuple[Word, ...]:
     audio, file = clip.audio, 0 if clip.channel is None else 1 + clip.channel
     first, last = round(audio.start * SAMPLE_RATE), round(audio.end * SAMPLE_RATE)
     await child.send({"file": file, "first": first, "last": last})
@@ -91,14 +93,15 @@ async def _recognise(child: Child, clip: Clip) -> str:
     except TimeoutError as error:
         raise StageFailed("the embedded recogniser hung.") from error
     match answer:
-        case {"text": str(text)}:
-            return text
+        case {"words": list(words)}:
+            return tuple(_written(words, audio.start))
         case _:
             log.warning("the embedded recogniser died: %s", child.complaints())
             raise StageFailed("the embedded recogniser died.")
 
 
-def _as_written(words: str) -> str:
+def _written(words: Iterable[tuple[str, float, float]], from_s: float) -> Iterator[Word]:
     """The recogniser's words with a capital in front and on the pronoun I; punctuation is not invented."""
-    text = re.sub(r"\bi\b", "I", words)
-    return text[:1].upper() + text[1:]
+    for index, (word, start, end) in enumerate(words):
+        text = re.sub(r"\bi\b", "I", word)
+        yield Word(text if index else text[:1].upper() + text[1:], Span(from_s + start, from_s + end))

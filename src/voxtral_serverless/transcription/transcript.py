@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from voxtral_serverless.errors import Notice
+from voxtral_serverless.transcription.words import Word
 
-Heard = Callable[[int, str], None]
-"""Told the text of each clip, by the clip's index, as it comes."""
+
+class Heard(Protocol):
+    """Told the text of each clip, by the clip's index, as it comes; and its words, where their times are known."""
+
+    def __call__(self, index: int, text: str, words: tuple[Word, ...] = ()) -> None:
+        """Take it."""
+
+
 MISHAPS = {
     "text_cut": "{} texts ran in circles or too long, twice; what repeats was cut, and words may be wrong.",
     "text_dropped": "{} texts were written for next to no speech; they were dropped.",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from voxtral_serverless.diarization.turns import Speech, Turn
 from voxtral_serverless.transcription.plan import Clip, Utterance, utterance_of
+from voxtral_serverless.transcription.words import Word
 
 
 class TurnTexts:
@@ -33,14 +34,17 @@ class TurnTexts:
         self.finished += 1
         return self.utterance(turn)
 
-    def of_clips(self, indices: Sequence[int]) -> list[str]:
-        """The texts of these clips; of a lost one, an empty one."""
-        return [self._texts[index] or "" for index in indices]
-
     @property
     def lost(self) -> int:
         """How many clips have no text."""
         return self._texts.count(None)
+
+    def words(self, turn: int, of_clips: Sequence[tuple[Word, ...]]) -> tuple[Word, ...]:
+        """The words of the turn, out of those of all clips; none where those of one of its texts are not known."""
+        own = self._clips_of[turn]
+        if any(self._texts[index] and not of_clips[index] for index in own):
+            return ()
+        return tuple(word for index in own for word in of_clips[index])
 
     def utterance(self, turn: int) -> Utterance:
         """The turn with what has been heard of it."""

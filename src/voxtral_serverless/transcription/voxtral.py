@@ -85,21 +85,21 @@ class VoxtralTranscriber:
             KillsEngine, StageFailed: the clip is lost.
         """
         answer = await self._ask(job, clip, 0.0)
-        if fault(answer.text, clip.audio.duration, answer.finish_reason):
+        if fault(answer.text, clip.sound_s, answer.finish_reason):
             with suppress(KillsEngine, StageFailed):  # the first text, cut, is better than none
                 answer = await self._ask(job, clip, FREQUENCY_PENALTY)
         text = answer.text.strip()
-        if fault(text, clip.audio.duration, answer.finish_reason):
+        if fault(text, clip.sound_s, answer.finish_reason):
             job.mishaps["text_cut"] += 1
-            text = cut_to_rate(without_loop(text), clip.audio.duration)
+            text = cut_to_rate(without_loop(text), clip.sound_s)
         if text and not spoken_in(text, clip.speech_s):
             job.mishaps["text_dropped"] += 1
             return ""
         return text
 
     async def _ask(self, job: _Job, clip: Clip, frequency_penalty: float) -> Answer:
-        wav = as_wav(job.recording.clip(clip.audio, clip.channel).tobytes())
-        tokens = LEAST_TOKENS + round(TOKENS_PER_S * clip.audio.duration)
+        wav = as_wav(b"".join(job.recording.clip(piece, clip.channel).tobytes() for piece in clip.pieces))
+        tokens = LEAST_TOKENS + round(TOKENS_PER_S * clip.sound_s)
         try:
             return await self._requests.answer(
                 lambda client: client.transcribe(

@@ -14,9 +14,13 @@ EDGE_S = 1e-6
 
 
 class WordTimes:
-    """The `words` of `utterance` spread evenly, by their length, over its voiced stretches."""
+    """The times of the `words` of `utterance` where they are known; else the words spread evenly, by their length, over
+    its voiced stretches.
+    """
 
     def __init__(self, utterance: Utterance, words: Sequence[str]) -> None:
+        known = [word.text for word in utterance.words] == list(words)
+        self._spans = [word.span for word in utterance.words] if known else []
         self._stretches = utterance.voiced or (utterance.span,)
         self._voiced_s = list(accumulate((stretch.duration for stretch in self._stretches), initial=0.0))
         self._offsets = list(accumulate((len(word) + 1 for word in words), initial=0))
@@ -27,6 +31,8 @@ class WordTimes:
 
     def span(self, first: int, last: int) -> Span:
         """From the start of word `first` to the end of the word before `last`."""
+        if self._spans:
+            return Span(self._spans[first].start, max(span.end for span in self._spans[first:last]))
         start, end = self._at(self._offsets[first], ending=False), self._at(self._offsets[last], ending=True)
         return Span(start, max(start, end))
 
