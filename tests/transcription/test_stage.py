@@ -246,7 +246,35 @@ async def test_aligner_that_fails_costs_no_word(recording: Recording) -> None:
     assert codes(run) == ["stage_failed"]
 
 
-async def test_what_was_heard_by_the_deadline_is_told(recording: Recording) -> None:
+async def test_words_that_are_not_timed_by_the_deadline_keep_their_place(recording: Recording) -> None:
+    """Spread over the speech of their window, where no time is left to hear it again."""
+    knowing = Knowing(script())
+
+    async def endless(*_: Any) -> list[tuple[Word, ...]]:
+        await asyncio.sleep(60)
+        return []
+
+    knowing.align = endless  # type: ignore[assignment,method-assign]
+    run, utterances = await written(services_of(knowing), recording, language="fr", deadline_s=0.5)
+    assert " ".join(utterance.text or "" for utterance in utterances) == " ".join(TURNS)
+    assert {utterance.speaker for utterance in utterances} == {"SPEAKER_00", "SPEAKER_01"}
+    assert codes(run) == ["deadline_reached"]
+
+
+async def test_aligner_that_fails_is_not_asked_again(recording: Recording) -> None:
+    knowing, asked = Knowing(script()), 0
+
+    async def broken(*_: Any) -> list[tuple[Word, ...]]:
+        nonlocal asked
+        asked += 1
+        raise StageFailed("out of memory.")
+
+    knowing.align = broken  # type: ignore[assignment,method-assign]
+    await written(services_of(knowing), recording, SPLIT, language="fr", word_timestamps=True)
+    assert asked <= 2, "once by windows, once by turns"
+
+
+async def test_nothing_was_heard_by_the_deadline(recording: Recording) -> None:
     knowing = Knowing(script())
     knowing.writes_after = asyncio.Event()
     with pytest.raises(DeadlineExceeded):

@@ -22,6 +22,7 @@ from voxtral_serverless.transcription.attribution import attributed, utterances_
 from voxtral_serverless.transcription.language import identify
 from voxtral_serverless.transcription.plan import Clip, Utterance, plan_by_turns, plan_by_windows
 from voxtral_serverless.transcription.turn_texts import TurnTexts
+from voxtral_serverless.transcription.word_times import WordTimes
 from voxtral_serverless.transcription.words import Word
 from voxtral_serverless.transcription.writing import Writing
 
@@ -130,11 +131,20 @@ async def _written_by_windows(run: Run, recording: Recording, listening: Listeni
     words: dict[int | None, list[Word]] = {channel: [] for channel in listening.speech}
     unclear = []
     for clip, text, timed in zip(clips, writing.texts, writing.words, strict=True):
-        if text is None or (text and (not timed or doubtful(timed))):
+        if text and MISSING in run.missed:  # there is no time to hear it again
+            words[clip.channel] += timed or _spread(text, clip)
+        elif text is None or (text and (not timed or doubtful(timed))):
             unclear.append(clip)
         else:
             words[clip.channel] += timed
     return _Windows(words, unclear)
+
+
+def _spread(text: str, clip: Clip) -> Iterator[Word]:
+    """The words of a window without times: evenly over its speech."""
+    words = text.split()
+    times = WordTimes(Utterance(clip.core, None, text, clip.pieces), words)
+    return (Word(word, times.span(index, index + 1)) for index, word in enumerate(words))
 
 
 async def _told(run: Run, recording: Recording, conversation: Conversation, windows: _Windows) -> list[Utterance]:

@@ -109,17 +109,19 @@ class Writing:
             waiting = [await self._untimed.get()]
             while not self._untimed.empty():
                 waiting.append(self._untimed.get_nowait())
-            going_on = None not in waiting
-            await self._align(aligner, [index for index in waiting if index is not None])
+            indices = [index for index in waiting if index is not None]
+            going_on = await self._align(aligner, indices) and None not in waiting
 
-    async def _align(self, aligner: Aligner, indices: Sequence[int]) -> None:
+    async def _align(self, aligner: Aligner, indices: Sequence[int]) -> bool:
+        """Whether it went well; where it failed, the process has been replaced twice over it: once is enough."""
         language = self._run.language
         if not indices or language is None or not aligner.knows(language):
-            return
+            return not indices
         clips, texts = [self._clips[index] for index in indices], [self.texts[index] or "" for index in indices]
-        work = aligner.align(self._recording, clips, texts, language)
-        for index, words in zip(indices, await self._run.attempt("the alignment", work) or (), strict=False):
+        aligned = await self._run.attempt("the alignment", aligner.align(self._recording, clips, texts, language))
+        for index, words in zip(indices, aligned or (), strict=False):
             self.words[index] = words
+        return aligned is not None
 
 
 def _telling(clips: Sequence[Clip], spoken: Sequence[int]) -> list[int]:
