@@ -136,7 +136,7 @@ def _entry(job: JobOptions, utterance: Utterance) -> Transcription:
 
 def _words(utterance: Utterance) -> list[TimedWord] | None:
     """The words with their times; None where they have none."""
-    if utterance.text and not utterance.words:
+    if utterance.text is None or (utterance.text and not utterance.words):
         return None
     return [
         TimedWord(

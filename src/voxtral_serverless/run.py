@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ class Run:
     Attributes:
         deadline: When it has to be done, on the clock of the event loop; None where it may take its time.
         missed: What was not done in time.
+        mishaps: How many clips were befallen by what, by the codes of `transcript.MISHAPS`.
     """
 
     job: JobOptions
@@ -35,6 +37,7 @@ class Run:
     notices: list[Notice] = field(default_factory=list)
     language: str | None = None
     missed: list[str] = field(default_factory=list)
+    mishaps: Counter[str] = field(default_factory=Counter)
 
     def warn(self, *notices: Notice) -> None:
         """Add warnings to the answer, each once."""

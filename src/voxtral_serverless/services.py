@@ -192,6 +192,8 @@ def _with_torch_parts(services: Services, parts: TorchParts) -> Services:
             tasks.create_task(services.ready())
 
     models = services.models | ({"diarization": parts.diarizer.model} if parts.diarizer else {})
+    if parts.aligner:
+        models |= {"alignment": ", ".join(sorted({model.name for model in parts.aligner.models.values()}))}
     return replace(
         services, diarizer=parts.diarizer or services.diarizer, aligner=parts.aligner, models=models, ready=ready
     )

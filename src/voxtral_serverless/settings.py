@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, JsonValue, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
-from voxtral_serverless.contract import parse_options
+from voxtral_serverless.contract import Language, parse_options
 from voxtral_serverless.errors import InvalidConfiguration, InvalidJob
 
 LabelLanguage = Literal["fr", "en"]
@@ -63,9 +63,9 @@ class Settings(BaseSettings):
     """Languages, e.g. `fr,en`, whose aligner is downloaded at the start; one that is on this machine is used in any
     case."""
 
-    alignment_models: dict[str, str] = Field(default_factory=dict)
+    alignment_models: dict[Language, str] = Field(default_factory=dict)
     """JSON object of aligners by language, repositories or folders, in place of the known ones or for other
-    languages."""
+    languages; a repository needs a `pytorch_model.bin`."""
 
     max_requests: int = Field(64, ge=1, le=4096)
     """Clips of all jobs together that are in the engine at once; it makes batches of them."""

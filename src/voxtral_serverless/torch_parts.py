@@ -34,10 +34,15 @@ LOOK_S = 60.0
 
 @dataclass(frozen=True)
 class TorchParts:
-    """What was asked for of the process; None what was not, or cannot be had."""
+    """What was asked for of the process; None what was not, or cannot be had.
+
+    Attributes:
+        needed: The settings ask for an aligner: without one there is no starting.
+    """
 
     diarizer: PyannoteDiarizer | None = None
     aligner: CtcAligner | None = None
+    needed: bool = False
 
     async def ready(self) -> None:
         """Wait until they can be asked.
@@ -48,7 +53,14 @@ class TorchParts:
         part = self.diarizer or self.aligner
         if part is None:
             return
-        device = await part.process.ready()
+        try:
+            device = await part.process.ready()
+        except EngineUnavailable as error:
+            if self.diarizer or self.needed or self.aligner is None:
+                raise
+            log.warning("the aligners that are here cannot be used: %s", error.message)
+            self.aligner.models.clear()
+            return
         log.info("the torch process is ready on %s", device)
         if device == "cpu" and self.diarizer:
             log.warning(
@@ -84,6 +96,7 @@ async def running_torch_parts(settings: Settings, *, diarizes: bool, aligns: boo
         yield TorchParts(
             PyannoteDiarizer(process, found.pipeline.name) if found.pipeline else None,
             CtcAligner(process, found.aligners) if found.aligners else None,
+            needed=_asked_for(settings),
         )
 
 
@@ -102,7 +115,7 @@ def _found(settings: Settings, diarizes: bool, aligns: bool) -> _Found | None:
         )
     aligners = find_aligners(settings) if aligns else {}
     if aligners and not (python and _has(python, "transformers")):
-        if settings.alignment_languages or settings.transcription_plan == "windows":
+        if _asked_for(settings):
             raise EngineUnavailable(
                 "an aligner needs a Python with torch and transformers: set DIARIZATION_PYTHON to one that has them."
             )
@@ -115,6 +128,11 @@ def _found(settings: Settings, diarizes: bool, aligns: bool) -> _Found | None:
         )
     pipeline = find_pipeline(settings) if diarizes else None
     return _Found(python, pipeline, aligners) if python and (pipeline or aligners) else None
+
+
+def _asked_for(settings: Settings) -> bool:
+    """Whether the settings ask for an aligner, more than to use one that is here."""
+    return bool(settings.alignment_languages) or settings.transcription_plan == "windows"
 
 
 def find_python(chosen: str | None) -> str | None:

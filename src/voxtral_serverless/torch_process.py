@@ -39,7 +39,10 @@ OFFLINE = {"PYANNOTE_METRICS_ENABLED": "0", "HF_HUB_DISABLE_TELEMETRY": "1", "HF
 """Its models are here; and pyannote tells its makers the length and the speakers of every recording, unless told not to."""
 
 
-UNSTARTABLE = "pyannote cannot be started; the worker's log says why. DIARIZER=none does without it."
+UNSTARTABLE = (
+    "the process of pyannote and the aligner cannot be started; the worker's log says why. DIARIZER=none does without "
+    "pyannote, TRANSCRIPTION_PLAN=turns without an aligner."
+)
 
 
 class _Failed(Exception):

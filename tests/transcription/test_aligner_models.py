@@ -71,6 +71,17 @@ async def test_folder(tmp_path: Path) -> None:
     )
 
 
+async def test_repository_without_the_weights_that_are_downloaded(hub: Hub, tmp_path: Path) -> None:
+    hub.models["own/other"] = Hosted({name: FILES[name] for name in FILES if name != "pytorch_model.bin"})
+    with pytest.raises(ModelUnavailable, match=r"'own/other' has no pytorch_model\.bin"):
+        await found(tmp_path, alignment_models={"hi": "own/other"})
+
+
+async def test_languages_may_be_written_otherwise(tmp_path: Path) -> None:
+    folder = write(tmp_path / "mine", FILES)
+    assert (await found(tmp_path, alignment_models={"FR-fr": str(folder)})).keys() == {"fr"}
+
+
 async def test_language_for_which_none_is_known(tmp_path: Path) -> None:
     with pytest.raises(InvalidConfiguration, match="no aligner is known for xx; known are en, fr"):
         await found(tmp_path, alignment_languages="fr,xx")
@@ -82,7 +93,9 @@ async def test_language_for_which_none_is_known(tmp_path: Path) -> None:
         ({"vocab.json": None}, "has no vocab.json"),
         ({"vocab.json": b"[1]"}, "vocab.json of 'mine' is damaged"),
         ({"vocab.json": b"{"}, "vocab.json of 'mine' is damaged"),
-        ({"pytorch_model.bin": None}, "has no pytorch_model.bin"),
+        ({"vocab.json": b'{"eng": {"a": 1}}'}, "vocab.json of 'mine' has no letters"),
+        ({"vocab.json": b'{"a": {"b": 1}}'}, "vocab.json of 'mine' is damaged"),
+        ({"pytorch_model.bin": None}, "has no weights"),
         ({"pytorch_model.bin": b"version https://git-lfs"}, "pointer of Git LFS"),
     ],
 )

@@ -15,7 +15,7 @@ from voxtral_serverless.contract import parse_options
 from voxtral_serverless.diarization.channels import Verdict
 from voxtral_serverless.diarization.stage import Listening
 from voxtral_serverless.diarization.turns import Diarization, SpeakerHints, Turn
-from voxtral_serverless.errors import DeadlineExceeded, StageFailed
+from voxtral_serverless.errors import DeadlineExceeded, EngineUnavailable, StageFailed
 from voxtral_serverless.progress import Meter
 from voxtral_serverless.reporting import Report
 from voxtral_serverless.run import Run
@@ -189,6 +189,50 @@ async def test_unclear_window_is_transcribed_by_turns(fault: str, recording: Rec
     assert told(utterances) == RIGHT
     assert len(knowing.clips) > 4
     assert "turns_lost" not in codes(run)
+    assert [utterance.text for utterance in run.events.utterances] == TURNS, "each is told once"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("failure", [EngineUnavailable("it is gone."), None])
+async def test_known_text_outlives_a_second_hearing_that_brings_nothing(
+    failure: EngineUnavailable | None, recording: Recording
+) -> None:
+    knowing = Knowing(script())
+    knowing.spoil = lambda _, words: tuple(dataclasses.replace(word, score=0.0) for word in words)
+    first = knowing.transcribe
+
+    async def once(*arguments: Any) -> Transcript:
+        if len(knowing.clips) < 2:
+            return await first(*arguments)
+        if failure:
+            raise failure
+        return Transcript((None,) * len(arguments[1]))
+
+    knowing.transcribe = once  # type: ignore[assignment,method-assign]
+    run, utterances = await written(services_of(knowing), recording, language="fr")
+    assert " ".join(utterance.text or "" for utterance in utterances) == " ".join(TURNS)
+    assert codes(run) == (["engine_unavailable"] if failure else [])
+
+
+async def test_nothing_is_heard_twice_at_the_edge_of_an_unclear_window(tmp_path: Path) -> None:
+    """One speaker without a pause; the middle window is unclear."""
+    file = tmp_path / "silence"
+    file.write_bytes(bytes(2 * 90 * SAMPLE_RATE))
+    long = Recording(file, (), 90 * SAMPLE_RATE, 1, SAMPLE_RATE)
+    words = [(Word(f"mot{at}", Span(at / 5, at / 5 + 0.19), 0.9), "0") for at in range(5, 445)]
+    knowing = Knowing(words)
+    knowing.spoil = lambda clip, found: () if clip.core.start > 10 and clip.core.end < 80 else found
+    listening = Listening({None: [Span(0.9, 89.1)]}, Verdict(split=False, reason="mono"))
+
+    async def one_turn(*_: Any) -> Diarization:
+        turn = Turn(Span(0.9, 89.1), "S")
+        return Diarization((turn,), timeline=(turn,))
+
+    knowing.diarize = one_turn  # type: ignore[assignment,method-assign]
+    _, utterances = await written(services_of(knowing), long, listening, language="fr")
+    said = " ".join(utterance.text or "" for utterance in utterances).split()
+    assert len(knowing.clips) > 4, "a part was heard again"
+    assert said == [word.text for word, _ in words]
+    assert len(utterances) == 1
 
 
 async def test_language_without_an_aligner_is_transcribed_by_turns(recording: Recording) -> None:
@@ -202,11 +246,12 @@ async def test_language_without_an_aligner_is_transcribed_by_turns(recording: Re
 
 
 @pytest.mark.parametrize(("plan", "warnings"), [("turns", []), ("windows", ["plan_by_turns"])])
-async def test_plan_by_turns(plan: str, warnings: list[str], recording: Recording) -> None:
-    knowing = Knowing(script(), languages="" if plan == "windows" else "fr")
-    run, utterances = await written(services_of(knowing, transcription_plan=plan), recording, language="fr")
+@pytest.mark.parametrize("language", ["fr", None])
+async def test_plan_by_turns(plan: str, warnings: list[str], language: str | None, recording: Recording) -> None:
+    knowing = Knowing(script(), languages="en" if plan == "windows" else "fr")
+    run, utterances = await written(services_of(knowing, transcription_plan=plan), recording, language=language)
     assert told(utterances) == RIGHT
-    assert len(knowing.clips) == 4
+    assert len(knowing.clips) >= 4
     assert codes(run) == warnings
 
 

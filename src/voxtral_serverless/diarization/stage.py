@@ -104,7 +104,10 @@ async def tell_speakers_apart(run: Run, recording: Recording, listening: Listeni
     unknown = sum(turn.span.duration for turn in conversation.turns if turn.speaker is None)
     if unknown:
         run.warn(
-            Notice("speech_without_speaker", f"{unknown:.1f} s of speech could be given to nobody: speaker is null.")
+            Notice(
+                "speech_without_speaker",
+                f"{unknown:.1f} s of speech could be given to nobody; where its words are not timed, speaker is null.",
+            )
         )
     return conversation
 

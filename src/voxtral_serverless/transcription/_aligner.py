@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from voxtral_serverless._torch_process import Progress
 
 SAMPLE_RATE = 16_000
-KEPT = 2
-"""Models that stay loaded: those of the languages asked for last."""
-BATCH_S = {"cuda": 120, "cpu": 30}
-"""Sound at once, padding included: with a large model 0.6 GB in single precision for 30 s, so 1.2 GB in half for 120."""
+KEPT = {"cuda": 1, "cpu": 2}
+"""Models that stay loaded, those of the languages asked for last: a large one has 1.3 GB, half of it on a GPU."""
+BATCH_S = {"cuda": 60, "cpu": 30}
+"""Sound at once, padding included: with a large model 0.6 GB in single precision for 30 s, so as much in half for 60."""
 DELIMITER = "|"
 EARLY_S, LATE_S = 0.02, 0.04
 """How far a word reaches beyond its first and its last token, where no other word is nearer."""
@@ -80,7 +80,7 @@ class Aligners:
 
     def _aligner(self, folder: str) -> Aligner:
         if folder not in self._loaded:
-            while len(self._loaded) >= KEPT:
+            while len(self._loaded) >= KEPT[self._device.type]:
                 self._loaded.popitem(last=False)
             self._loaded[folder] = Aligner(Path(folder), self._device)
         self._loaded.move_to_end(folder)

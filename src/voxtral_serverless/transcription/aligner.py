@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from voxtral_serverless.audio.recording import SAMPLE_RATE, Recording
 from voxtral_serverless.errors import StageFailed
@@ -23,7 +23,7 @@ class CtcAligner:
         models: By language.
     """
 
-    def __init__(self, process: TorchProcess, models: Mapping[str, AlignerFiles]) -> None:
+    def __init__(self, process: TorchProcess, models: dict[str, AlignerFiles]) -> None:
         self.process, self.models = process, models
 
     def knows(self, language: str) -> bool:

@@ -8,7 +8,7 @@ Leaves out: whether transformers can load it (`_aligner`).
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,9 +65,7 @@ def find_aligners(settings: Settings) -> dict[str, AlignerFiles]:
         if folder := named_folder(model):
             found[language] = read_aligner(folder, folder.name)
             continue
-        repository = Repository(
-            model, "main", False, hub_token(settings), ALIGNERS, (*NEEDED, WEIGHTS[-1]), _check_names
-        )
+        repository = Repository(model, "main", False, hub_token(settings), ALIGNERS, (*NEEDED, WEIGHTS[-1]), _check_hub)
         if copy := find_copy(repository, settings.runpod_model_cache, read_aligner):
             found[language] = copy
         elif language in wanted:
@@ -80,7 +78,7 @@ def find_aligners(settings: Settings) -> dict[str, AlignerFiles]:
 
 
 def _wanted_languages(settings: Settings, models: Mapping[str, str]) -> list[str]:
-    wanted = settings.alignment_languages.replace(",", " ").split()
+    wanted = settings.alignment_languages.lower().replace(",", " ").split()
     if unknown := [language for language in wanted if language not in models]:
         raise InvalidConfiguration(
             f"ALIGNMENT_LANGUAGES: no aligner is known for {', '.join(unknown)}; known are {', '.join(models)}. "
@@ -98,27 +96,31 @@ def read_aligner(folder: Path, model: str) -> AlignerFiles:
     try:
         _check_names([file.name for file in folder.iterdir()], model)
         if not any(_size(folder / name) >= LEAST_WEIGHTS_BYTES for name in WEIGHTS):
-            raise ModelUnavailable(f"the weights of {model!r} are cut off, or a pointer of Git LFS (git lfs pull).")
-        vocabulary = json.loads((folder / VOCABULARY).read_text("utf-8"))
-        alphabet = frozenset(token for token in vocabulary if len(token) == 1 and token not in _delimiters(folder))
+            raise ModelUnavailable(f"{model!r} has no weights, or a pointer of Git LFS instead (git lfs pull).")
+        vocabulary: dict[str, int] = json.loads((folder / VOCABULARY).read_text("utf-8"))
+        letters = (token for token, number in vocabulary.items() if len(token) == 1 and number >= 0)
+        alphabet = frozenset(letters) - _delimiters(folder)
     except OSError as error:
         raise ModelUnavailable(f"the files of {model!r} cannot be read ({error.strerror}).") from error
     except (ValueError, TypeError, AttributeError) as error:
         raise ModelUnavailable(
             f"{VOCABULARY} of {model!r} is damaged: delete the copy and have it made again."
         ) from error
+    if not alphabet:
+        raise ModelUnavailable(f"{VOCABULARY} of {model!r} has no letters: it is no aligner that can be used.")
     return AlignerFiles(model, folder.absolute(), alphabet)
 
 
 def _check_names(names: Collection[str], model: str) -> None:
-    for file in _lacking(names):
-        raise ModelUnavailable(f"{model!r} has no {file}: it is no aligner.")
+    for file in NEEDED:
+        if file not in names:
+            raise ModelUnavailable(f"{model!r} has no {file}: it is no aligner.")
 
 
-def _lacking(names: Collection[str]) -> Iterator[str]:
-    yield from (name for name in NEEDED if name not in names)
-    if not set(WEIGHTS) & set(names):
-        yield WEIGHTS[-1]
+def _check_hub(names: Collection[str], model: str) -> None:
+    _check_names(names, model)
+    if WEIGHTS[-1] not in names:
+        raise ModelUnavailable(f"{model!r} has no {WEIGHTS[-1]}, which is the file that is downloaded.")
 
 
 def _size(file: Path) -> int:

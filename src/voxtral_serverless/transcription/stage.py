@@ -8,27 +8,27 @@ timed well enough is transcribed again, by turns.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from voxtral_serverless.audio.recording import Recording, Span
 from voxtral_serverless.concurrency import together
 from voxtral_serverless.diarization.stage import Conversation, Listening, tell_speakers_apart
-from voxtral_serverless.diarization.turns import MERGE_GAP_S, MIN_UNCLAIMED_S, Turn
 from voxtral_serverless.errors import DeadlineExceeded, Notice
 from voxtral_serverless.run import Run
-from voxtral_serverless.transcription.alignment import doubtful
-from voxtral_serverless.transcription.attribution import attributed, utterances_of
 from voxtral_serverless.transcription.language import identify
-from voxtral_serverless.transcription.plan import Clip, Utterance, plan_by_turns, plan_by_windows
+from voxtral_serverless.transcription.plan import Utterance, plan_by_turns, plan_by_windows
+from voxtral_serverless.transcription.transcript import mishap_notices
 from voxtral_serverless.transcription.turn_texts import TurnTexts
-from voxtral_serverless.transcription.word_times import WordTimes
+from voxtral_serverless.transcription.windows import Window, told, turns_inside
 from voxtral_serverless.transcription.words import Word
 from voxtral_serverless.transcription.writing import Writing
 
 SHARE_BEFORE_ANALYSIS = 0.8
 """Of a job's time that is left, where an analysis is to follow."""
 MISSING = "not all of it was transcribed"
+MAX_WINDOW_S = 60.0
+"""Longest window, whatever `MAX_CLIP_S` allows: aligning takes memory with the square of its length."""
 
 
 async def write_down(run: Run, recording: Recording, listening: Listening) -> tuple[Conversation, list[Utterance]]:
@@ -44,12 +44,15 @@ async def write_down(run: Run, recording: Recording, listening: Listening) -> tu
         utterances = await _written_by_turns(run, recording, conversation)
     else:
         utterances = await _told(run, recording, conversation, windows)
+    run.warn(*mishap_notices(run.mishaps))
+    if run.job.word_timestamps and any(utterance.text and not utterance.words for utterance in utterances):
+        run.warn(Notice("word_timestamps_unavailable", "the times of some words could not be told: words is null."))
     if MISSING in run.missed and not any(utterance.text for utterance in utterances):
         raise DeadlineExceeded("the job's time was over before its first word; raise its executionTimeout.")
     return conversation, utterances
 
 
-async def _heard(run: Run, recording: Recording, listening: Listening) -> tuple[Conversation, _Windows | None]:
+async def _heard(run: Run, recording: Recording, listening: Listening) -> tuple[Conversation, list[Window] | None]:
     """Who speaks when, and, beside it, what is said in windows; None where they are of no use."""
     if not _by_windows(run):
         return await tell_speakers_apart(run, recording, listening), None
@@ -65,22 +68,34 @@ def _by_windows(run: Run) -> bool:
     if wanted == "turns" or run.job.task == "transcribe":
         return False
     suits = aligner is not None and (run.language is None or aligner.knows(run.language))
-    if wanted == "windows" and not suits:
-        run.warn(Notice("plan_by_turns", "there is no aligner for the language: it was transcribed turn by turn."))
+    if not suits:
+        _warn_of_turns(run)
     return suits
 
 
-async def _written_by_turns(run: Run, recording: Recording, conversation: Conversation) -> list[Utterance]:
-    """One utterance for each turn of the conversation, whose words are timed where the job asks for it."""
-    timed = run.job.word_timestamps
+def _warn_of_turns(run: Run) -> None:
+    if run.services.settings.transcription_plan == "windows":
+        run.warn(Notice("plan_by_turns", "there is no aligner for the language: it was transcribed turn by turn."))
+
+
+async def _written_by_turns(
+    run: Run, recording: Recording, conversation: Conversation, within: Sequence[Span] = ()
+) -> list[Utterance]:
+    """One utterance for each turn of the conversation, whose words are timed where the job asks for it.
+
+    What is heard `within` spans, one for each turn, is heard for the second time, and nobody is told of it yet.
+    """
+    timed, first = run.job.word_timestamps, not within
     turns, speech = conversation.turns, conversation.speech
     limit = run.services.settings.max_clip_s
     clips = plan_by_turns(turns, speech, recording.duration, max_clip_s=limit, quietest=recording.quietest)
+    if within:
+        clips = [replace(clip, audio=_clamped(clip.audio, within[clip.turn])) for clip in clips]
     texts = TurnTexts(turns, clips, speech)
 
     def heard(index: int) -> None:
         utterance = texts.heard(index, writing.texts[index] or "")
-        if utterance:
+        if utterance and first:
             run.events.utterance(utterance)
         report(texts.finished, texts.turns)
 
@@ -89,30 +104,29 @@ async def _written_by_turns(run: Run, recording: Recording, conversation: Conver
         with run.meter.stage("transcription") as report:
             await writing.write_all(timed=timed)
     await _identify(run, writing)
-    if texts.lost:
+    run.mishaps.update(writing.mishaps)
+    if texts.lost and first:
         run.warn(Notice("turns_lost", f"{texts.lost} clips could not be transcribed: their text is missing."))
-    found = [replace(texts.utterance(turn), words=texts.words(turn, writing.words)) for turn in range(len(turns))]
-    if timed and any(utterance.text and not utterance.words for utterance in found):
-        run.warn(Notice("word_timestamps_unavailable", "the times of some words could not be told: words is null."))
-    return found
+    return [
+        replace(utterance, words=tuple(_kept_inside(texts.words(turn, writing.words), utterance.span)))
+        for turn, utterance in enumerate(map(texts.utterance, range(len(turns))))
+    ]
 
 
-@dataclass(frozen=True)
-class _Windows:
-    """What was heard in the windows of a recording.
-
-    Attributes:
-        words: With their times, in order, by channel; of the windows that are told by them.
-        unclear: Windows without a text, or whose words could not be timed well enough.
-    """
-
-    words: Mapping[int | None, Sequence[Word]]
-    unclear: Sequence[Clip]
+def _clamped(span: Span, limit: Span) -> Span:
+    return Span(max(span.start, limit.start), min(span.end, limit.end))
 
 
-async def _written_by_windows(run: Run, recording: Recording, listening: Listening) -> _Windows | None:
-    """The words of the recording; None where its language, once it was found, is one that cannot be aligned."""
-    limit, aligner = run.services.settings.max_clip_s, run.services.aligner
+def _kept_inside(words: Sequence[Word], span: Span) -> Iterator[Word]:
+    """The words of a turn, which is heard with a little of what is around it, inside it."""
+    for word in words:
+        start, end = (min(max(edge, span.start), span.end) for edge in (word.span.start, word.span.end))
+        yield replace(word, span=Span(start, end))
+
+
+async def _written_by_windows(run: Run, recording: Recording, listening: Listening) -> list[Window] | None:
+    """What is said in the recording; None where its language, once it was found, is one that cannot be aligned."""
+    limit, aligner = min(run.services.settings.max_clip_s, MAX_WINDOW_S), run.services.aligner
     clips = plan_by_windows(listening.speech, max_clip_s=limit, quietest=recording.quietest)
 
     def heard(_: int) -> None:
@@ -126,78 +140,36 @@ async def _written_by_windows(run: Run, recording: Recording, listening: Listeni
         with run.meter.stage("transcription") as report:
             suited = await writing.write_all(timed=True, language_suits=suits)
     if not suited:
+        _warn_of_turns(run)
         return None
     await _identify(run, writing)
-    words: dict[int | None, list[Word]] = {channel: [] for channel in listening.speech}
-    unclear = []
-    for clip, text, timed in zip(clips, writing.texts, writing.words, strict=True):
-        if text and MISSING in run.missed:  # there is no time to hear it again
-            words[clip.channel] += timed or _spread(text, clip)
-        elif text is None or (text and (not timed or doubtful(timed))):
-            unclear.append(clip)
-        else:
-            words[clip.channel] += timed
-    return _Windows(words, unclear)
+    run.mishaps.update({name: count for name, count in writing.mishaps.items() if name != "clip_kills_engine"})
+    return [Window(*one) for one in zip(clips, writing.texts, writing.words, strict=True)]
 
 
-def _spread(text: str, clip: Clip) -> Iterator[Word]:
-    """The words of a window without times: evenly over its speech."""
-    words = text.split()
-    times = WordTimes(Utterance(clip.core, None, text, clip.pieces), words)
-    return (Word(word, times.span(index, index + 1)) for index, word in enumerate(words))
-
-
-async def _told(run: Run, recording: Recording, conversation: Conversation, windows: _Windows) -> list[Utterance]:
-    """The words of the windows as utterances of who speaks there; what is unclear, transcribed again by turns."""
-    utterances: list[Utterance] = []
-    for channel, words in windows.words.items():
-        turns = [turn for turn in conversation.turns if turn.channel == channel]
-        timeline = conversation.timeline and [turn for turn in conversation.timeline if turn.channel == channel]
-        others = [turn.span.start for turn in conversation.turns if turn.channel != channel]
-        speakers = attributed(words, turns, timeline)
-        utterances += utterances_of(words, speakers, conversation.speech[channel], channel, others)
-    if windows.unclear:
-        turns = [part for clip in windows.unclear for turn in conversation.turns for part in _inside(turn, clip)]
-        turns.sort(key=lambda turn: turn.span.start)
-        utterances += await _written_by_turns(run, recording, replace(conversation, turns=turns))
-    told = _joined(sorted(utterances, key=lambda utterance: utterance.span.start))
-    for utterance in told:
+async def _told(
+    run: Run, recording: Recording, conversation: Conversation, windows: Sequence[Window]
+) -> list[Utterance]:
+    """What is said in the windows as utterances of who speaks there; what is unclear, heard again by turns."""
+    parts = [
+        (turn, index)
+        for index, window in enumerate(windows)
+        if not window.clear and MISSING not in run.missed
+        for turn in turns_inside(conversation.turns, window.clip)
+    ]
+    parts.sort(key=lambda part: part[0].span.start)
+    again: dict[int, list[Utterance]] = {}
+    if parts:
+        turns, within = [turn for turn, _ in parts], [windows[index].clip.core for _, index in parts]
+        work = _written_by_turns(run, recording, replace(conversation, turns=turns), within)
+        for (_, index), utterance in zip(parts, await run.attempt("transcription by turns", work) or (), strict=False):
+            again.setdefault(index, []).append(utterance)
+    utterances = await asyncio.to_thread(told, conversation, windows, again)
+    if lost := sum(utterance.text is None for utterance in utterances):
+        run.warn(Notice("turns_lost", f"{lost} turns could not be transcribed: their text is missing."))
+    for utterance in utterances:
         run.events.utterance(utterance)
-    return told
-
-
-def _joined(utterances: Sequence[Utterance]) -> list[Utterance]:
-    """Utterances in order, where one speaker's short gap lay at the edge of an unclear window, as one."""
-    told: list[Utterance] = []
-    for one in utterances:
-        last = told[-1] if told else None
-        if last is None or not _goes_on(last, one):
-            told.append(one)
-            continue
-        texts = [text for text in (last.text, one.text) if text]
-        words = last.words + one.words if all(each.words or not each.text for each in (last, one)) else ()
-        told[-1] = replace(
-            last,
-            span=Span(last.span.start, max(last.span.end, one.span.end)),
-            text=" ".join(texts),
-            voiced=last.voiced + one.voiced,
-            words=words,
-        )
-    return told
-
-
-def _goes_on(last: Utterance, one: Utterance) -> bool:
-    """Whether one speaker goes on in the next utterance."""
-    same = (last.speaker, last.channel) == (one.speaker, one.channel)
-    known = last.text is not None and one.text is not None
-    return same and known and one.span.start - last.span.end <= MERGE_GAP_S
-
-
-def _inside(turn: Turn, clip: Clip) -> Iterator[Turn]:
-    """What of a turn is in a clip's core, where that is more than a rounding."""
-    start, end = max(turn.span.start, clip.core.start), min(turn.span.end, clip.core.end)
-    if turn.channel == clip.channel and end - start > MIN_UNCLAIMED_S:
-        yield replace(turn, span=Span(start, end))
+    return utterances
 
 
 def _share(run: Run) -> float:

@@ -13,9 +13,10 @@ from voxtral_serverless.run import Run
 from voxtral_serverless.services import Aligner
 from voxtral_serverless.transcription.language import identify
 from voxtral_serverless.transcription.plan import Clip
-from voxtral_serverless.transcription.transcript import mishap_notices
 from voxtral_serverless.transcription.words import Word
 
+MOST_AT_ONCE = 16
+"""Clips that are aligned together: the process works for other jobs too."""
 TELLING_CLIPS = 3
 """Where no language is given, the clips with the most speech are transcribed first, and their language identified."""
 
@@ -26,6 +27,7 @@ class Writing:
     Attributes:
         texts: Of each clip; None where it is not transcribed, or not yet.
         words: Of each clip, in order, with their times; none where those are not known.
+        mishaps: How many clips were befallen by what.
     """
 
     def __init__(self, run: Run, recording: Recording, clips: Sequence[Clip], heard: Callable[[int], None]) -> None:
@@ -33,8 +35,9 @@ class Writing:
         self.texts: list[str | None] = [None] * len(clips)
         self.words: list[tuple[Word, ...]] = [()] * len(clips)
         self._run, self._recording, self._clips, self._heard = run, recording, clips, heard
-        self._mishaps: Counter[str] = Counter()
+        self.mishaps: Counter[str] = Counter()
         self._untimed: asyncio.Queue[int | None] = asyncio.Queue()
+        self._gave_up = False
         self._language_told = asyncio.Event()
         if run.language:
             self._language_told.set()
@@ -62,7 +65,6 @@ class Writing:
             finally:
                 self._untimed.put_nowait(None)
                 self._language_told.set()
-        self._run.warn(*mishap_notices(self._mishaps))
         return whole
 
     async def _write(self, language_suits: Callable[[str | None], bool]) -> bool:
@@ -88,7 +90,7 @@ class Writing:
         done = await self._run.attempt("transcription", work, fatal=(EngineUnavailable,))
         if done:
             self._run.warn(*done.notices)
-            self._mishaps.update(done.mishaps)
+            self.mishaps.update(done.mishaps)
 
     def _leave_empty(self, silent: Iterable[int]) -> None:
         """Nobody speaks in these clips: an engine could but invent."""
@@ -110,18 +112,21 @@ class Writing:
             while not self._untimed.empty():
                 waiting.append(self._untimed.get_nowait())
             indices = [index for index in waiting if index is not None]
-            going_on = await self._align(aligner, indices) and None not in waiting
+            going_on = None not in waiting
+            for start in range(0, len(indices), MOST_AT_ONCE):
+                going_on = await self._align(aligner, indices[start : start + MOST_AT_ONCE]) and going_on
 
     async def _align(self, aligner: Aligner, indices: Sequence[int]) -> bool:
         """Whether it went well; where it failed, the process has been replaced twice over it: once is enough."""
         language = self._run.language
-        if not indices or language is None or not aligner.knows(language):
-            return not indices
+        if self._gave_up or language is None or not aligner.knows(language):
+            return False
         clips, texts = [self._clips[index] for index in indices], [self.texts[index] or "" for index in indices]
         aligned = await self._run.attempt("the alignment", aligner.align(self._recording, clips, texts, language))
         for index, words in zip(indices, aligned or (), strict=False):
             self.words[index] = words
-        return aligned is not None
+        self._gave_up = aligned is None
+        return not self._gave_up
 
 
 def _telling(clips: Sequence[Clip], spoken: Sequence[int]) -> list[int]:
