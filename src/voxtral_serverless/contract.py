@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from voxtral_serverless.errors import InvalidJob, Notice
+from voxtral_serverless.plain_text import plain
 
 Task = Literal["transcribe", "transcribe_diarized"]
 Channels = Literal["auto", "mix", "split"]
@@ -79,9 +80,9 @@ def _base64_text(value: str) -> str:
 def _speaker_names(names: list[str]) -> list[str]:
     """The names on one line each; a ValueError where one is empty, there twice, or one of ours."""
     tidy = [" ".join(name.split()) for name in names]
-    if not all(name.isprintable() and name for name in tidy):
+    if not all(name.isprintable() and plain(name) for name in tidy):
         raise ValueError("a name is empty or holds a character that cannot be printed")
-    if len(set(tidy)) < len(tidy):
+    if len({plain(name) for name in tidy}) < len(tidy):
         raise ValueError("a name is there twice")
     if any(re.fullmatch(r"SPEAKER_\d+", name) for name in tidy):
         raise ValueError("names of the form SPEAKER_00 are given by the worker")

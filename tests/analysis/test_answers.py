@@ -372,3 +372,10 @@ def test_any_summary_is_one_line_or_has_a_fault(written: str, language: str) -> 
         text = read_summary(answer(written), MARK)
         assert text == text.strip()
         assert len(text.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "label", ["\u200bRésumé : ", "\ufeffRésumé:\n", "Re\u0301sume\u0301 : ", "Summary\uff1a", "> Résumé: "]
+)
+def test_label_in_disguise(label: str) -> None:
+    assert read_summary(Answer(f"{label}Le client rappelle.", "stop"), MARK) == "Le client rappelle."

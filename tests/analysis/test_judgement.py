@@ -188,3 +188,10 @@ def test_tone_of_the_whole_quotes_a_part(parts: list[tuple[Judgement, int]]) -> 
     whole = combined_tone(tones, weights)
     assert whole.judgement == combined([judgement for judgement, _ in parts], weights)
     assert (whole.quote, whole.span) in {(one.quote, one.span) for one in tones}
+
+
+@pytest.mark.parametrize("label", ["positif", "négatif"])
+def test_half_of_a_call_that_says_something_outweighs_the_half_that_does_not(label: SentimentLabel) -> None:
+    for order in (1, -1):
+        halves = [Judgement(label, 0.8, ()), Judgement("neutre", 0.8, ())][::order]
+        assert combined(halves, [1, 1]).label == label

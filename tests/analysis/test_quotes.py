@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voxtral_serverless.analysis.quotes import find_quote
-from voxtral_serverless.analysis.transcript import plain
 from voxtral_serverless.audio.recording import Span
+from voxtral_serverless.plain_text import plain
 from voxtral_serverless.transcription.plan import Utterance
 
 
@@ -95,6 +95,11 @@ def test_marks_belong_to_their_letters_and_what_is_invisible_to_nobody(
     quote: str, text: str, found: str | None
 ) -> None:
     assert text_of(quote, utterances(text)) == found
+
+
+def test_part_of_an_utterance_in_a_script_without_spaces() -> None:
+    text = "\u30c6\u30fc\u30d6\u30eb\u304c\u58ca\u308c\u3066\u5c4a\u3044\u305f\u306e\u3067\u3001\u8fd4\u91d1"
+    assert text_of("\u58ca\u308c\u3066\u5c4a\u3044\u305f", utterances(text)) == "\u58ca\u308c\u3066\u5c4a\u3044\u305f"
 
 
 def test_whole_utterance_in_a_script_without_spaces() -> None:

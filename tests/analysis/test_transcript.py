@@ -5,9 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.analysis.injections import INJECTIONS
-from voxtral_serverless.analysis.transcript import Line, Part, characters, lines_of, parts_of, plain, thirds
+from voxtral_serverless.analysis.transcript import Line, Part, characters, lines_of, parts_of, thirds
 from voxtral_serverless.audio.recording import Span
 from voxtral_serverless.errors import StageFailed
+from voxtral_serverless.plain_text import plain
 from voxtral_serverless.transcription.plan import Utterance
 
 

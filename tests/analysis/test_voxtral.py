@@ -105,7 +105,7 @@ async def test_nothing_but_the_question_is_sent() -> None:
     assert summary.keys() == {"model", "messages", "max_tokens", "temperature"}
     assert sentiment.keys() == summary.keys() | {"response_format"}
     assert [message["role"] for body in vllm.prompts for message in body["messages"]] == ["user", "user"]
-    assert summary["max_tokens"] == 150
+    assert summary["max_tokens"] == 270
     assert sentiment["max_tokens"] == 300
 
 

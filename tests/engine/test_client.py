@@ -299,10 +299,61 @@ async def test_size_is_counted_by_the_server() -> None:
 @pytest.mark.parametrize("manners", [Manners(tokenizes=False), Manners(counts="<html>")])
 async def test_size_is_guessed_where_the_server_does_not_say(manners: Manners) -> None:
     async with asked(Vllm(manners)) as client:
-        assert await client.size("Où ça ?" * 100) == Size(450, 16_384)
+        assert await client.size("Où ça ?" * 100) == Size(900, 16_384)
         client.ours = True
         with pytest.raises(EngineLost):
             await client.size("Où ça ?")
+
+
+@pytest.mark.parametrize(
+    "counts",
+    ['{"count": 1e999, "max_model_len": 9}', '{"count": -5, "max_model_len": 9}', '{"count": true, "max_model_len": 9}',
+     '{"count": "the canary", "max_model_len": 9}', "[" * 200_000],
+)  # fmt: skip
+async def test_count_that_cannot_be(counts: str) -> None:
+    async with asked(Vllm(Manners(counts=counts))) as client:
+        client.ours = True
+        with pytest.raises(EngineLost) as raised:
+            await client.size("Well?")
+    assert "canary" not in str(raised.value)
+
+
+async def test_lost_count_is_no_guess() -> None:
+    async with asked(Vllm(Manners(refuses=503, why="busy"))) as client:
+        await client.close()
+        client.url = f"http://127.0.0.1:{free_port(19_300)}"
+        with pytest.raises(EngineLost):
+            await client.size("Well?")
+
+
+@pytest.mark.parametrize("content", ['[{"type": "text", "text": "canary"}]', "true", '{"text": "canary"}', "5"])
+async def test_chat_of_something_else_than_text(content: str) -> None:
+    body = f'{{"choices": [{{"message": {{"content": {content}}}, "finish_reason": "stop"}}]}}'
+    async with asked(Vllm(Manners(chat_body=body))) as client:
+        with pytest.raises(EngineLost) as raised:
+            await chat(client)
+    assert "canary" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nthe canary said\r\n", b"the canary said\r\n\r\n",
+     b"HTTP/1.1 200 OK\r\nthe canary said\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: canary\r\n\r\n"],
+)  # fmt: skip
+async def test_nothing_of_a_broken_answer_is_told(answer: bytes) -> None:
+    async def broken(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(broken, "127.0.0.1", 0)
+    client = EngineClient(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", "voxtral", None)
+    async with server:
+        with pytest.raises(EngineLost) as raised:
+            await chat(client)
+        await client.close()
+    assert "canary" not in str(raised.value)
 
 
 async def test_server_that_is_replaced_is_found() -> None:

@@ -18,7 +18,7 @@ import signal
 import sys
 import wave
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -104,6 +104,7 @@ class Vllm:
         prompts: The bodies of every chat.
         counted: The prompts whose tokens were counted.
         replies: Tells what to answer in a chat, by its body, instead of what the manners say; None where they may.
+        waits: What the answer to a chat waits for, by its body.
         most_at_once: The most requests that were worked on together.
         aborted: Requests whose client went away.
     """
@@ -117,6 +118,7 @@ class Vllm:
     prompts: list[dict[str, Any]] = field(default_factory=list)
     counted: list[str] = field(default_factory=list)
     replies: Callable[[dict[str, Any]], str | None] = lambda _: None
+    waits: Callable[[dict[str, Any]], Awaitable[None]] = lambda _: asyncio.sleep(0)
     count: Counter[str] = field(default_factory=Counter)
     most_at_once: int = 0
     aborted: int = 0
@@ -178,8 +180,8 @@ class Vllm:
         tokens = self._tokens(body["messages"])
         if tokens + body["max_tokens"] > manners.context:
             return _error(400, f"maximum context length is {manners.context} tokens, you requested {tokens}")
-        await self._work(0)
-        await asyncio.sleep(manners.chat_latency_s)
+        await self._work(0, manners.chat_latency_s)
+        await self.waits(body)
         if manners.chat_body is not None:
             return web.Response(text=manners.chat_body, content_type="application/json")
         prose = manners.chat if manners.chat_json is None or "response_format" not in body else manners.chat_json
@@ -209,14 +211,14 @@ class Vllm:
             return _error(500, "cannot schedule new futures after shutdown")
         return None
 
-    async def _work(self, seconds: float) -> None:
+    async def _work(self, seconds: float, besides_s: float = 0.0) -> None:
         try:
-            await self._in_a_batch(seconds)
+            await self._in_a_batch(seconds, besides_s)
         except asyncio.CancelledError:
             self.aborted += 1
             raise
 
-    async def _in_a_batch(self, seconds: float) -> None:
+    async def _in_a_batch(self, seconds: float, besides_s: float) -> None:
         async with self._batch:
             self._working += 1
             self.most_at_once = max(self.most_at_once, self._working)
@@ -225,7 +227,7 @@ class Vllm:
                     os.kill(os.getpid(), signal.SIGKILL)
                 while self.manners.frozen:  # noqa: ASYNC110 — a test sets the flag
                     await asyncio.sleep(0.05)
-                await asyncio.sleep(self.manners.latency_s)
+                await asyncio.sleep(self.manners.latency_s + besides_s)
                 self._steps += 1
             finally:
                 self._working -= 1

@@ -102,9 +102,9 @@ async def test_what_goes_with_a_request(recording: Recording) -> None:
 
 async def test_texts_are_in_the_order_of_the_clips_and_heard_once_as_they_come(recording: Recording) -> None:
     class Slower(Vllm):
-        async def _work(self, seconds: float) -> None:
+        async def _work(self, seconds: float, besides_s: float = 0.0) -> None:
             await asyncio.sleep((3 - seconds) / 10)
-            await super()._work(seconds)
+            await super()._work(seconds, besides_s)
 
     job, vllm = Job(recording), Slower()
     async with running_vllm(vllm), watched(vllm.url) as engine:

@@ -10,15 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeVar, get_args
-from unicodedata import category
+from unicodedata import category, normalize
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from voxtral_serverless.analysis.judgement import MAX_EMOTIONS, Judgement, SpeakerTone
 from voxtral_serverless.analysis.quotes import find_quote
-from voxtral_serverless.analysis.transcript import plain
 from voxtral_serverless.contract import Emotion, Satisfaction, SentimentLabel
 from voxtral_serverless.engine.client import Answer
+from voxtral_serverless.plain_text import plain
 from voxtral_serverless.transcription.guards import without_loop
 from voxtral_serverless.transcription.plan import Utterance
 
@@ -182,10 +182,11 @@ def labelled(summary: str, language: str) -> str:
 
 def without_label(summary: str) -> str:
     """The summary without a word in front that the model put there itself."""
-    words = {known.summary for known in LANGUAGES.values()}
+    words = "|".join(known.summary for known in LANGUAGES.values())
+    text = normalize("NFC", "\n".join(map(plain, summary.splitlines()))).strip()
     # Before a colon or on a line of its own, in Markdown or not; else it is the first word of a sentence.
-    own = re.match(rf"[\s#*_]*({'|'.join(words)})([\s*_]*:|[ *_]*\n)[*_]*", summary, re.IGNORECASE)
-    return summary[own.end() if own else 0 :].strip()
+    own = re.match(rf"[\s#*_>]*({words})([\s*_]*[:\uff1a]|[ *_]*\n)[*_]*", text, re.IGNORECASE)
+    return text[own.end() if own else 0 :].strip()
 
 
 def _finished(answer: Answer) -> str:

@@ -124,7 +124,8 @@ def combined(judgements: Sequence[Judgement], weights: Sequence[float]) -> Judge
         clear[judgement.label] += judgement.score * weight / total
         for rank, emotion in enumerate(judgement.emotions):
             emotions[emotion] += weight / total * (1 - rank / MAX_EMOTIONS)
-    most: SentimentLabel = max(said, key=said.__getitem__)
+    # Where two have as much, the clearer one; and where that says nothing, the one that says something.
+    most: SentimentLabel = max(said, key=lambda label: (said[label], clear[label], label != "neutre"))
     last = next((one.satisfaction for one in reversed(judgements) if one.satisfaction), None)
     clearest = sorted(emotions, key=emotions.__getitem__, reverse=True)[:MAX_EMOTIONS]
     whole = Judgement(most, min(1.0, clear[most]), tuple(clearest), last)

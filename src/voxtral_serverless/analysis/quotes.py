@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 
-from voxtral_serverless.analysis.transcript import plain
 from voxtral_serverless.audio.recording import Span
+from voxtral_serverless.plain_text import plain
 from voxtral_serverless.transcription.plan import Utterance
 from voxtral_serverless.transcription.word_times import WordTimes
+
+UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+"""Scripts without spaces between words: Thai, Lao, Burmese, Khmer, Kana, Han."""
+WORD = re.compile(rf"[{UNSPACED}]|[^\s{UNSPACED}]+")
+"""A run of letters, marks and digits; a single character of a script without spaces."""
 
 
 def find_quote(quote: str, utterances: Sequence[Utterance]) -> tuple[str, Span] | None:
@@ -35,11 +41,9 @@ def _quoted(utterance: Utterance, text: str, start: int, end: int) -> tuple[str,
 
 def _words(text: str) -> Iterator[tuple[str, int, int]]:
     """Each run of letters, marks and digits, folded, with its place in `text`."""
-    start = None
-    for index, character in enumerate([*text, " "]):
-        inside = unicodedata.category(character)[0] in "LMN"
-        if inside and start is None:
-            start = index
-        if not inside and start is not None:
-            yield unicodedata.normalize("NFKC", text[start:index]).casefold(), start, index
-            start = None
+    for run in WORD.finditer("".join(character if _is_of_words(character) else " " for character in text)):
+        yield unicodedata.normalize("NFKC", run.group()).casefold(), run.start(), run.end()
+
+
+def _is_of_words(character: str) -> bool:
+    return unicodedata.category(character)[0] in "LMN"

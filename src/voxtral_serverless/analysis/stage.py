@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from voxtral_serverless.analysis.judgement import SpeakerTone, SpeakerTones, combined_tone
-from voxtral_serverless.analysis.transcript import Third, plain, thirds
+from voxtral_serverless.analysis.transcript import Third, thirds
 from voxtral_serverless.concurrency import together
-from voxtral_serverless.errors import Notice
+from voxtral_serverless.errors import KillsEngine, Notice
+from voxtral_serverless.plain_text import plain
 from voxtral_serverless.run import Run
 from voxtral_serverless.transcription.plan import Utterance
 
 UNKNOWN_LANGUAGE = "en"
 """Where the language of a conversation could not be told."""
+Value = TypeVar("Value")
 Tones = dict[str, SpeakerTone | None]
 """The tone of everybody who speaks in a third; None where it could not be judged."""
 
@@ -26,28 +29,32 @@ async def analyse(run: Run, utterances: Sequence[Utterance]) -> dict[str, Any]:
         run.warn(Notice("nothing_to_analyse", "there is no text to summarise or to judge."))
     if not answers or not spoken:
         return answers
-    async with run.in_time("the summary or the sentiment is missing"):
+    async with run.in_time("not all that was asked about the conversation was answered"):
         with run.meter.stage("analysis"):
-            async with together() as tasks:
-                if answers.keys() & {"summary", "sentiment"}:
-                    tasks.create_task(_read_whole(run, spoken, answers))
-                if "sentiment_by_speaker" in answers:
-                    tasks.create_task(_read_by_speaker(run, spoken, answers))
+            try:
+                async with together() as tasks:
+                    if answers.keys() & {"summary", "sentiment"}:
+                        tasks.create_task(_read_whole(run, spoken, answers))
+                    if "sentiment_by_speaker" in answers:
+                        tasks.create_task(_read_by_speaker(run, spoken, answers))
+            except KillsEngine as error:  # so may the other questions: the engine's restarts are for all jobs
+                run.warn(error.notice())
     return answers
 
 
 async def _read_whole(run: Run, utterances: Sequence[Utterance], answers: dict[str, Any]) -> None:
     """The summary and the sentiment, both over one reading of the conversation."""
     language = run.language or UNKNOWN_LANGUAGE
-    reading = await run.attempt("the analysis", run.services.analyst.read(utterances, language))
+    reading = await _asked(run, "the analysis", run.services.analyst.read(utterances, language))
     if reading is None:
         return
 
     async def summarise() -> None:
-        answers["summary"] = await run.attempt("the summary", reading.summarise(run.job.output_language or language))
+        work = reading.summarise(run.job.output_language or language)
+        answers["summary"] = await _asked(run, "the summary", work)
 
     async def judge() -> None:
-        judgement = await run.attempt("the sentiment", reading.judge())
+        judgement = await _asked(run, "the sentiment", reading.judge())
         answers["sentiment"] = judgement and judgement.as_answer(run.services.settings.label_language)
 
     async with together() as tasks:
@@ -56,36 +63,50 @@ async def _read_whole(run: Run, utterances: Sequence[Utterance], answers: dict[s
                 tasks.create_task(work())
 
 
+async def _asked(run: Run, what: str, work: Awaitable[Value]) -> Value | None:
+    """The answer to a question; None and a warning where there is none. What kills the engine ends all questions."""
+    return await run.attempt(what, work, fatal=(KillsEngine,))
+
+
 async def _read_by_speaker(run: Run, utterances: Sequence[Utterance], answers: dict[str, Any]) -> None:
-    """The tone of each speaker in each third of the conversation, and from these over the whole of it."""
+    """The tone of each speaker in each third of the conversation, and from these over the whole of it.
+
+    The model is told SPEAKER_00 and so on: what the job calls its speakers would stand among our instructions.
+    """
     speakers = _speakers(utterances)
     if not speakers:
         run.warn(Notice("no_speakers", "nobody is told apart: there is no sentiment by speaker."))
         return
-    stretches = thirds(utterances)
-    async with together() as tasks:
-        judged = [tasks.create_task(_judge_third(run, third)) for third in stretches]
-    tones = [task.result() for task in judged]
-    if not any(tone for third in tones for tone in third.values()):
-        return
-    labels = run.services.settings.label_language
-    answers["sentiment_by_speaker"] = [_through(speaker, stretches, tones).as_answer(labels) for speaker in speakers]
+    aliases: dict[str | None, str | None] = {name: f"SPEAKER_{number:02d}" for number, name in enumerate(speakers)}
+    stretches = thirds([replace(one, speaker=aliases.get(one.speaker)) for one in utterances])
+    judged: list[Tones] = [dict.fromkeys(_speakers(third.utterances)) for third in stretches]
+    try:
+        async with together() as tasks:
+            for third, tones in zip(stretches, judged, strict=True):
+                if tones:
+                    tasks.create_task(_judge_third(run, third, tones))
+    finally:
+        labels = run.services.settings.label_language
+        through = {name: _through(str(aliases[name]), stretches, judged) for name in speakers}
+        if any(tone for tones in judged for tone in tones.values()):
+            answers["sentiment_by_speaker"] = [
+                replace(tones, speaker=name).as_answer(labels) for name, tones in through.items()
+            ]
 
 
-async def _judge_third(run: Run, third: Third) -> Tones:
-    speakers = _speakers(third.utterances)
-    if not speakers:
-        return {}
+async def _judge_third(run: Run, third: Third, tones: Tones) -> None:
+    """Fill in the tone of each of those who speak in a third."""
     language = run.language or UNKNOWN_LANGUAGE
-    reading = await run.attempt("the analysis", run.services.analyst.read(third.utterances, language, excerpt=True))
+    reading = await _asked(run, "the analysis", run.services.analyst.read(third.utterances, language, excerpt=True))
     if reading is None:
-        return dict.fromkeys(speakers)
+        return
+
+    async def judge(speaker: str) -> None:
+        tones[speaker] = await _asked(run, "the sentiment by speaker", reading.judge_speaker(speaker))
+
     async with together() as tasks:
-        judged = {
-            speaker: tasks.create_task(run.attempt("the sentiment by speaker", reading.judge_speaker(speaker)))
-            for speaker in speakers
-        }
-    return {speaker: task.result() for speaker, task in judged.items()}
+        for speaker in tones:
+            tasks.create_task(judge(speaker))
 
 
 def _through(speaker: str, stretches: Sequence[Third], judged: Sequence[Tones]) -> SpeakerTones:

@@ -7,7 +7,6 @@ a sentence ends or at a space. Pure, but for the counting of tokens, which is th
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
@@ -16,6 +15,7 @@ from math import ceil, inf
 from voxtral_serverless.audio.recording import Span
 from voxtral_serverless.concurrency import together
 from voxtral_serverless.errors import StageFailed
+from voxtral_serverless.plain_text import plain
 from voxtral_serverless.transcription.plan import Utterance
 
 SLACK = 0.95
@@ -23,15 +23,6 @@ SLACK = 0.95
 THIRDS = 3
 NOBODY = "?"
 """Who speaks where that is not known, beside others who are."""
-INVISIBLE_CATEGORIES = {"Cc", "Cf", "Co", "Cs"}
-"""Controls, formats (zero width, direction, tags), private use, halves of characters."""
-INVISIBLE = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u2800\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8\ufffe\uffff"
-    "\U00016fe4\U0001d159\U000e0000-\U000e0fff]"
-)
-"""What is invisible in other categories: fillers, joiners, variation selectors, the plane of tags."""
-JOINED = re.compile("(?<=[\u0600-\u06ff\u0900-\u0dff])[\u200c\u200d]|[\u0600-\u0605\u06dd]")
-"""Formats that Arabic and Indian scripts are written with: joiners behind a letter, and signs that can be seen."""
 SENTENCE_END = re.compile(r"[.!?…।؟。]+[\"'»”)]*\s+")
 
 
@@ -64,19 +55,6 @@ def lines_of(utterances: Sequence[Utterance]) -> Part:
     known = any(utterance.speaker for utterance in utterances)
     texts = [(utterance.speaker or NOBODY if known else None, plain(utterance.text or "")) for utterance in utterances]
     return tuple(Line(speaker and plain(speaker), text) for speaker, text in texts if text)
-
-
-def plain(text: str) -> str:
-    """The text on one line, without what cannot be seen."""
-    spaced = "".join(" " if character.isspace() else character for character in text)
-    bare = INVISIBLE.sub("", spaced)
-    needed = {match.start() for match in JOINED.finditer(bare)}
-    seen = (
-        one
-        for index, one in enumerate(bare)
-        if unicodedata.category(one) not in INVISIBLE_CATEGORIES or index in needed
-    )
-    return " ".join("".join(seen).split())
 
 
 def characters(part: Sequence[Line]) -> int:

@@ -34,18 +34,20 @@ from voxtral_serverless.analysis.prompts import (
     summary_question,
     tone_question,
 )
-from voxtral_serverless.analysis.transcript import Line, Part, characters, lines_of, parts_of, plain
+from voxtral_serverless.analysis.transcript import Line, Part, characters, lines_of, parts_of
 from voxtral_serverless.concurrency import together
 from voxtral_serverless.engine.client import Answer, EngineClient, RequestRefused
 from voxtral_serverless.engine.requests import Requests
 from voxtral_serverless.errors import AnswerUnusable, StageFailed
+from voxtral_serverless.plain_text import plain
 from voxtral_serverless.transcription.plan import Utterance
 
 TRIES = 2
 """An answer that cannot be used is asked for once more."""
 QUESTION_TOKENS = 900
 """More than a question has, with what is added to it the second time, even in the small vocabulary of the tests."""
-SENTENCE_TOKENS, MOST_SENTENCES = 50, 20
+SENTENCE_TOKENS, MOST_SENTENCES = 90, 20
+"""Tokens for each sentence of a summary: a long French one has 70."""
 VERDICT_TOKENS = 300
 """More than a verdict with the longest quote and five emotions."""
 ROOM_BESIDE = QUESTION_TOKENS + SENTENCE_TOKENS * (MOST_SENTENCES + 2)

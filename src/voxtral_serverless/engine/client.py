@@ -29,12 +29,12 @@ PROGRESS_METRIC = "vllm:iteration_tokens_total_count"
 """Advances with every step of the engine; `/health` stays 200 where it is frozen."""
 
 MAX_ERROR_BYTES = 300
+MOST_TOKENS = 1 << 30
 ENVELOPE_BYTES, TOKEN_BYTES = 1 << 16, 1 << 10
 """More than any honest answer has around its text, and for each token that it may have: one that goes on beyond is
 given up."""
 ASSUMED_CONTEXT = 16_384
-BYTES_PER_TOKEN = 2
-"""Of a server that does not count (no vLLM): tokens have more bytes than this in all of Voxtral's languages."""
+"""Of a server that does not count (no vLLM); each of its tokens is taken for a byte, which is the least."""
 
 OF_AN_ANSWER = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 """What reading an answer raises that is none."""
@@ -155,7 +155,10 @@ class EngineClient:
             body["response_format"] = {"type": "json_schema", "json_schema": form}
         async with self._asking("/v1/chat/completions", quiet=True, json=body) as response:
             choice = json.loads(await _whole(response, max_tokens))["choices"][0]
-            return Answer(str(choice["message"]["content"] or ""), choice["finish_reason"])
+            content = choice["message"]["content"] or ""
+            if not isinstance(content, str):
+                raise TypeError
+            return Answer(content, choice["finish_reason"])
 
     async def size(self, prompt: str) -> Size:
         """How long a chat's `prompt` is, as vLLM counts it; a cautious guess where the server does not say.
@@ -164,14 +167,21 @@ class EngineClient:
             EngineLost, RequestRefused, EngineUnavailable: as of `_asking`, where the server is `ours`.
         """
         body = {"model": self.model, "messages": [{"role": "user", "content": prompt}]}
+        guess = Size(len(prompt.encode(errors="replace")), ASSUMED_CONTEXT)
         try:
             async with self._asking("/tokenize", quiet=True, json=body) as response:
-                counted = json.loads(await _whole(response, len(prompt)))
-                return Size(int(counted["count"]), int(counted["max_model_len"]))
-        except (EngineLost, RequestRefused, EngineUnavailable):
+                answer = await _whole(response, len(prompt) // 64)
+        except (RequestRefused, EngineUnavailable):
             if self.ours:
                 raise
-            return Size(len(prompt.encode(errors="replace")) // BYTES_PER_TOKEN, ASSUMED_CONTEXT)
+            return guess
+        try:
+            counted = json.loads(answer)
+            return Size(_counted(counted["count"]), _counted(counted["max_model_len"]))
+        except OF_AN_ANSWER as error:
+            if self.ours:
+                raise EngineLost("its count of tokens is none.") from error
+            return guess
 
     async def models(self) -> list[str]:
         """The names under which the server has models.
@@ -277,6 +287,13 @@ class EngineClient:
         raise EngineLost("the answer ended before its end.")
 
 
+def _counted(number: object) -> int:
+    """A number of tokens; a ValueError where it cannot be one."""
+    if type(number) is not int or not 0 < number < MOST_TOKENS:
+        raise ValueError
+    return number
+
+
 async def _whole(response: aiohttp.ClientResponse, tokens: int) -> bytes:
     """The body of an answer of at most so many tokens, unless it goes on and on."""
     body = bytearray()
@@ -292,8 +309,11 @@ async def _translated() -> AsyncIterator[None]:
     """Failures of the connection, and answers that are none, as `EngineLost`."""
     try:
         yield
-    except (aiohttp.ClientError, HttpProcessingError, TimeoutError, *OF_AN_ANSWER) as error:
+    except aiohttp.ClientConnectionError as error:
         raise EngineLost(f"{type(error).__name__}: {error}") from error
+    except (aiohttp.ClientError, HttpProcessingError, TimeoutError, *OF_AN_ANSWER) as error:
+        # What else they say may quote the answer, and with it a call.
+        raise EngineLost(f"{type(error).__name__}, of its answer.") from error
     except asyncio.CancelledError as error:
         # A session that is closed while a name is looked up cancels the look-up, not us.
         task = asyncio.current_task()
