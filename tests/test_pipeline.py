@@ -202,7 +202,7 @@ async def hurried(file: Path, services: Services, seconds: float, **fields: Any)
 
 async def test_diarization_gives_way_to_the_words(tmp_path: Path) -> None:
     services = dataclasses.replace(embedded(), diarizer=Slow())
-    result = await hurried(await first_turns(tmp_path), services, 12)
+    result = await hurried(await first_turns(tmp_path), services, 18)
     assert all(entry.text and entry.speaker is None for entry in result.transcriptions)
     assert {"deadline_reached", "diarization_failed"} <= set(codes(result))
 

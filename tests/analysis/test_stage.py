@@ -13,7 +13,6 @@ import pytest
 from tests.engine.test_external import watched
 from tests.engine.test_server import started
 from tests.fakes.vllm_server import Manners, Vllm, running_vllm
-from tests.media import CALL
 from tests.test_pipeline import first_turns
 from voxtral_serverless.analysis.stage import analyse
 from voxtral_serverless.audio.fetch import LocalAudio
@@ -72,7 +71,7 @@ def honest(body: dict[str, Any]) -> str | None:
 
 
 async def test_all_questions_are_asked_at_once() -> None:
-    async with served(Manners(chat_latency_s=0.2)) as (vllm, services):
+    async with served(Manners(chat_latency_s=1)) as (vllm, services):
         vllm.replies = honest
         run = run_of(services, language="fr", **EVERYTHING)
         answers = await analyse(run, CALLERS)
@@ -155,7 +154,7 @@ async def test_what_is_done_by_the_deadline_is_answered() -> None:
             await asyncio.sleep(60 if "Merci" in prompt and "JSON" in prompt else 0)
 
         vllm.replies, vllm.waits = honest, slow_at_the_end
-        run = run_of(services, asyncio.get_running_loop().time() + 1, language="fr", **EVERYTHING)
+        run = run_of(services, asyncio.get_running_loop().time() + 3, language="fr", **EVERYTHING)
         answers = await analyse(run, CALLERS)
     assert codes(run) == ["deadline_reached"]
     assert answers["summary"] == "Résumé: A chat."
@@ -250,10 +249,10 @@ async def test_slow_engine_costs_the_summary_not_the_transcript(tmp_path: Path) 
     async with served(Manners(chat_latency_s=60)) as (_, services):
         result = await process(
             parse_options({"language": "en", **EVERYTHING}),
-            LocalAudio(CALL),
+            LocalAudio(await first_turns(tmp_path)),
             services,
             NoEvents(),
-            deadline=asyncio.get_running_loop().time() + 4,
+            deadline=asyncio.get_running_loop().time() + 6,
         )
     assert all(entry.text for entry in result.transcriptions)
     assert result.summary is None
@@ -262,7 +261,7 @@ async def test_slow_engine_costs_the_summary_not_the_transcript(tmp_path: Path) 
 
 async def test_jobs_do_not_wait_for_each_others_questions() -> None:
     """The questions of two jobs are in the engine together."""
-    async with served(Manners(chat_latency_s=0.3), max_requests=16) as (vllm, services):
+    async with served(Manners(chat_latency_s=1), max_requests=16) as (vllm, services):
         vllm.replies = honest
         runs = [run_of(services, language="fr", **EVERYTHING) for _ in range(2)]
         await asyncio.gather(*(analyse(run, CALLERS) for run in runs))

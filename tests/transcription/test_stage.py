@@ -300,7 +300,7 @@ async def test_words_that_are_not_timed_by_the_deadline_keep_their_place(recordi
         return []
 
     knowing.align = endless  # type: ignore[assignment,method-assign]
-    run, utterances = await written(services_of(knowing), recording, language="fr", deadline_s=0.5)
+    run, utterances = await written(services_of(knowing), recording, language="fr", deadline_s=2)
     assert " ".join(utterance.text or "" for utterance in utterances) == " ".join(TURNS)
     assert {utterance.speaker for utterance in utterances} == {"SPEAKER_00", "SPEAKER_01"}
     assert codes(run) == ["deadline_reached"]
