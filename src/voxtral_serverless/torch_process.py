@@ -2,7 +2,8 @@
 
 Promises: one question at a time; a process that dies, hangs or fails over a question is replaced, and the question
 asked once more; a cancelled question is left within two seconds, with a fresh process where this one does not listen;
-nothing of it is left when the block ends. Leaves out: what is asked (`diarization.pyannote`), and of what models.
+nothing of it is left when the block ends. Leaves out: what is asked (`diarization.pyannote`,
+`transcription.aligner`), and of what models (`torch_parts`).
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ OFFLINE = {"PYANNOTE_METRICS_ENABLED": "0", "HF_HUB_DISABLE_TELEMETRY": "1", "HF
 
 
 UNSTARTABLE = (
-    "the process of pyannote and the aligner cannot be started; the worker's log says why. DIARIZER=none does without "
-    "pyannote, TRANSCRIPTION_PLAN=turns without an aligner."
+    "the process of pyannote and the aligners cannot be started; the worker's log says why. DIARIZER=none does without "
+    "pyannote; an aligner is needed only where ALIGNMENT_LANGUAGES or TRANSCRIPTION_PLAN=windows asks for one."
 )
 
 

@@ -36,7 +36,7 @@ VERDICT = {"sentiment": "positif", "score": 0.75, "emotions": ["politesse"], "sa
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Short pauses between two attempts; a voice of its own for each channel costs nothing here."""
+    """Short pauses between two attempts."""
     monkeypatch.setattr(requests, "BACK_OFF_S", 0.01)
 
 

@@ -170,7 +170,7 @@ class EngineClient:
         guess = Size(len(prompt.encode(errors="replace")), ASSUMED_CONTEXT)
         try:
             async with self._asking("/tokenize", quiet=True, json=body) as response:
-                answer = await _whole(response, len(prompt) // 64)
+                answer = await _whole(response, len(prompt) // 32)  # it lists the tokens: 32 bytes a character
         except (RequestRefused, EngineUnavailable):
             if self.ours:
                 raise

@@ -15,7 +15,8 @@ from voxtral_serverless.engine.machine import Gpu
 from voxtral_serverless.errors import EngineUnavailable
 
 MAX_MODEL_LEN = 16_384
-"""Tokens in one request: 50 minutes of transcript beside a question and its answer, or 15 minutes of audio. Profiling the encoder costs memory with it."""
+"""Tokens in one request: 50 minutes of transcript beside a question and its answer, or 15 minutes of audio. Profiling
+the encoder costs memory with it."""
 MAX_NUM_SEQS = {"gpu": 32, "cpu": 4}
 """Requests in one batch; the rest wait inside vLLM."""
 FP8_WEIGHTS = 0.6
