@@ -1,3 +1,5 @@
+from contextlib import suppress
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,6 +45,26 @@ def test_skipped_stage_leaves_no_hole() -> None:
         report(1, 2)
     assert [progress.percent for progress in heard.told] == [90, 95, 100]
     assert set(meter.timings) == {"analysis"}
+
+
+def test_stages_side_by_side_count_what_each_has_done() -> None:
+    heard = Heard()
+    meter = Meter(heard)
+    with meter.stage("diarization") as diarized, meter.stage("transcription") as written:
+        written(1, 3)
+        diarized(1, 5)
+        written(2, 3)
+    assert [progress.percent for progress in heard.told] == [20, 20, 35, 40, 55, 70, 90]
+
+
+def test_stage_that_failed_holds_nothing_back() -> None:
+    heard = Heard()
+    meter = Meter(heard)
+    with suppress(ValueError), meter.stage("diarization"):
+        raise ValueError
+    with meter.stage("transcription"):
+        pass
+    assert [progress.percent for progress in heard.told] == [20, 45, 90]
 
 
 def test_door_without_use_for_events() -> None:

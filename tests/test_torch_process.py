@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -32,8 +32,8 @@ class Starts:
         return manner
 
 
-def does(*what: str, **start: Any) -> dict[str, Any]:
-    return {"does": what, **start}
+def does(*what: str, **others: Any) -> dict[str, Any]:
+    return {"does": what, **others}
 
 
 def process(folder: Path, *manners: Mapping[str, Any] | Exception, freeze_s: float = 20.0) -> Any:
@@ -41,7 +41,7 @@ def process(folder: Path, *manners: Mapping[str, Any] | Exception, freeze_s: flo
 
 
 async def ask(asked: TorchProcess, number: int = 0) -> dict[str, Any]:
-    return await asked.ask("diarize", {"number": number}, no_report)
+    return await asked.ask("diarize", {"asked": number}, no_report)
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +55,7 @@ async def test_one_process_answers_all_questions(tmp_path: Path) -> None:
     async with process(tmp_path, does("answer")) as asked:
         assert await asked.ready() == "cpu"
         answers = await asyncio.gather(*(ask(asked, number) for number in range(5)))
-        assert [answer["echo"] for answer in answers] == [{"do": "diarize", "number": number} for number in range(5)]
+        assert [answer["echo"] for answer in answers] == [{"do": "diarize", "asked": number} for number in range(5)]
         await asked.ask("diarize", {}, lambda done, total: shares.append(done / total))
     assert len({answer["pid"] for answer in answers}) == 1
     assert shares == [0.5]
@@ -82,7 +82,7 @@ async def test_failure_is_asked_again_of_a_fresh_process(
     async with process(tmp_path, does("answer", failure), does("answer"), freeze_s=FREEZE_S) as asked:
         first, second, third = [await ask(asked, number) for number in range(3)]
     assert first["pid"] != second["pid"] == third["pid"]
-    assert second["echo"]["number"] == 1
+    assert second["echo"]["asked"] == 1
     assert "attempt 1 of 2" in caplog.text
     assert not alive(first["pid"])
 
@@ -91,14 +91,58 @@ async def test_second_failure_is_told_and_the_next_question_answered(tmp_path: P
     async with process(tmp_path, does("die"), does("fail"), does("answer")) as asked:
         with pytest.raises(StageFailed, match="failed on this recording twice"):
             await ask(asked)
-        assert (await ask(asked, 1))["echo"]["number"] == 1
+        assert (await ask(asked, 1))["echo"]["asked"] == 1
+
+
+async def test_it_aligns_while_it_diarizes(tmp_path: Path) -> None:
+    async with process(tmp_path, does("slow", "answer", aligns=["answer"])) as asked:
+        diarizing = await under_way(asked)
+        for number in range(3):
+            answer = await asked.ask("align", {"asked": number}, no_report)
+            assert answer["echo"] == {"do": "align", "asked": number}
+        assert not diarizing.done()
+        diarizing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await diarizing
+        assert (await ask(asked))["pid"] == answer["pid"]
+
+
+async def test_who_is_asked_beside_a_failure_does_not_pay_twice(tmp_path: Path) -> None:
+    """The alignment is lost with the first process; it is asked again only when the failing question is not there."""
+    async with process(tmp_path, does("die", aligns=["slow"]), does("die", aligns=["answer"])) as asked:
+        aligning = await under_way(asked, "align")
+        with pytest.raises(StageFailed, match="to diarize failed on this recording twice"):
+            await ask(asked)
+        assert (await aligning)["echo"] == {"do": "align"}
+
+
+async def test_process_that_both_lost_is_replaced_once(tmp_path: Path) -> None:
+    async with process(tmp_path, does("die", aligns=["slow"]), does("answer")) as asked:
+        aligning = await under_way(asked, "align")
+        diarized, aligned = await asyncio.gather(ask(asked), aligning)
+    assert diarized["pid"] == aligned["pid"]
+
+
+async def test_deaf_question_takes_none_other_with_it(tmp_path: Path) -> None:
+    async with process(tmp_path, does("deaf", aligns=["slow"]), does("answer")) as asked:
+        diarizing, aligning = await under_way(asked), await under_way(asked, "align")
+        diarizing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await diarizing
+        assert (await aligning)["echo"] == {"do": "align"}
+
+
+async def under_way(asked: TorchProcess, work: Literal["align", "diarize"] = "diarize") -> asyncio.Task[dict[str, Any]]:
+    """A question that is being worked on."""
+    started = asyncio.Event()
+    task = asyncio.create_task(asked.ask(work, {}, lambda done, total: started.set()))
+    await asyncio.wait_for(started.wait(), 20)
+    return task
 
 
 async def cancelled(asked: TorchProcess) -> float:
     """Cancel a question under way; the seconds until it is left."""
-    started = asyncio.Event()
-    task = asyncio.create_task(asked.ask("diarize", {}, lambda done, total: started.set()))
-    await asyncio.wait_for(started.wait(), 20)
+    task = await under_way(asked)
     began = time.monotonic()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -123,9 +167,7 @@ async def test_process_that_does_not_hear_is_replaced(tmp_path: Path) -> None:
 
 async def test_second_cancellation_does_not_wait(tmp_path: Path) -> None:
     async with process(tmp_path, does("deaf"), does("answer")) as asked:
-        started = asyncio.Event()
-        task = asyncio.create_task(asked.ask("diarize", {}, lambda done, total: started.set()))
-        await asyncio.wait_for(started.wait(), 20)
+        task = await under_way(asked)
         task.cancel()
         await asyncio.sleep(0.1)
         task.cancel()
@@ -180,8 +222,8 @@ async def test_answer_that_nobody_reads_is_not_the_next_one(tmp_path: Path) -> N
 
     async with process(tmp_path, does("answer")) as asked:
         with pytest.raises(BrokenPipeError):
-            await asked.ask("diarize", {"number": 1}, broken)
-        assert (await ask(asked, 2))["echo"]["number"] == 2
+            await asked.ask("diarize", {"asked": 1}, broken)
+        assert (await ask(asked, 2))["echo"]["asked"] == 2
 
 
 async def test_cancellation_is_never_swallowed(tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
-"""The process that holds torch: imports it once, loads the models, and works on one recording at a time.
+"""The process that holds torch: imports it once, loads the models, and diarizes and aligns, side by side.
 
 Started by `torch_process`, with a Python that has pyannote and of our package this module and what it imports. Reads
-JSON lines from standard input: first what is to be loaded, then one question after the other, and `{"cancel": n}`
-beside them. Writes JSON lines: `ready` or `unable` after loading; for each question `progress`, then exactly one of
-`answer`, `cancelled` and `failed`. Whatever the libraries print goes to standard error.
+JSON lines from standard input: questions, each with its `number` and what to `do`, and `{"cancel": n}` beside them. The
+first is what to load. Writes JSON lines, each with the number of the question that it is about: `ready` or `unable` after
+loading; for every other question `progress`, then exactly one of `answer`, `cancelled` and `failed`. There is a thread
+for each kind of work, which takes its questions in order. Whatever the libraries print goes to standard error.
 
 Ends when standard input does: with the worker, however that went.
 """
@@ -18,10 +19,11 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import IO, Any
 
 PR_SET_PDEATHSIG = 1
+WORKS = ("load", "align", "diarize")
 Progress = Callable[[float], None]
 """Told how much of a question is done, in [0, 1]; raises `Cancelled` where nobody wants the answer any more."""
 
@@ -34,28 +36,30 @@ class Line:
     """The conversation with the worker. A thread of its own listens, since the work may be long."""
 
     def __init__(self, hears: IO[bytes], says: IO[bytes]) -> None:
-        self._hears, self._says = hears, says
-        self._questions: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-        self._cancelled = 0
+        self._hears, self._says, self._saying = hears, says, threading.Lock()
+        self._questions: dict[str, queue.SimpleQueue[dict[str, Any]]] = {work: queue.SimpleQueue() for work in WORKS}
+        self._cancelled: set[int] = set()
         threading.Thread(target=self._listen, daemon=True).start()
 
-    def say(self, event: str, **content: Any) -> None:
-        """Write one line."""
-        self._says.write(json.dumps({"event": event, **content}).encode() + b"\n")
-        self._says.flush()
+    def say(self, number: int, event: str, **content: Any) -> None:
+        """Write one line about a question."""
+        line = json.dumps({"number": number, "event": event, **content}).encode() + b"\n"
+        with self._saying:
+            self._says.write(line)
+            self._says.flush()
 
-    def questions(self) -> Iterator[dict[str, Any]]:
-        """What the worker asks, in order."""
-        while True:
-            yield self._questions.get()
+    def question(self, work: str) -> tuple[int, dict[str, Any]]:
+        """The next question of a kind: its number, and what is asked."""
+        asked = self._questions[work].get()
+        return asked.pop("number"), asked
 
     def progress(self, number: int) -> Progress:
         """The `Progress` of a question."""
 
         def tell(share: float) -> None:
-            if self._cancelled >= number:
+            if number in self._cancelled:
                 raise Cancelled
-            self.say("progress", share=share)
+            self.say(number, "progress", share=share)
 
         return tell
 
@@ -63,9 +67,9 @@ class Line:
         for line in self._hears:
             message = json.loads(line)
             if "cancel" in message:
-                self._cancelled = message["cancel"]
+                self._cancelled.add(message["cancel"])
             else:
-                self._questions.put(message)
+                self._questions[message.pop("do")].put(message)
         os._exit(0)  # nobody is left to hear an answer
 
 
@@ -77,15 +81,18 @@ def main() -> None:
     os.dup2(2, 1)
     warnings.simplefilter("ignore")
     line = Line(sys.stdin.buffer, says)
-    questions = line.questions()
+    number, wanted = line.question("load")
     try:
-        works, told = _loaded(next(questions))
+        works, told = _loaded(wanted)
     except Exception as error:
-        line.say("unable", reason=_told(error))
+        line.say(number, "unable", reason=_told(error))
         raise
-    line.say("ready", **told)
-    for number, question in enumerate(questions, start=1):
-        _answer(line, number, works[question.pop("do")], question)
+    workers = [threading.Thread(target=_answer_all, args=(line, *work), daemon=True) for work in works.items()]
+    for worker in workers:
+        worker.start()
+    line.say(number, "ready", **told)
+    for worker in workers:
+        worker.join()
 
 
 def _loaded(wanted: Mapping[str, Any]) -> tuple[dict[str, Callable[..., Any]], dict[str, Any]]:
@@ -110,15 +117,18 @@ def _device() -> str:
     return f"cuda ({torch.cuda.get_device_name()})" if torch.cuda.is_available() else "cpu"
 
 
-def _answer(line: Line, number: int, work: Callable[..., Any], question: Mapping[str, Any]) -> None:
-    try:
-        answer = work(**question, progress=line.progress(number))
-    except Cancelled:
-        line.say("cancelled")
-    except Exception as error:  # noqa: BLE001 — the worker decides what becomes of it
-        line.say("failed", reason=_told(error))
-    else:
-        line.say("answer", **answer)
+def _answer_all(line: Line, name: str, work: Callable[..., Any]) -> None:
+    """Answer the questions of one kind, in order, as long as the process lives."""
+    while True:
+        number, question = line.question(name)
+        try:
+            answer = work(**question, progress=line.progress(number))
+        except Cancelled:
+            line.say(number, "cancelled")
+        except Exception as error:  # noqa: BLE001 — the worker decides what becomes of it
+            line.say(number, "failed", reason=_told(error))
+        else:
+            line.say(number, "answer", **answer)
 
 
 def _told(error: Exception) -> str:

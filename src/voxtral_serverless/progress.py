@@ -66,16 +66,16 @@ class Meter:
         self.timings: dict[str, float] = {}
         self._events = events
         self._percent = 0.0
+        self._shares: dict[Stage, float] = {}
 
     @contextmanager
     def stage(self, stage: Stage) -> Iterator[Report]:
         """Announce and time one stage; gives the function that it reports to."""
         began = time.monotonic()
-        before = sum(WEIGHTS[earlier] for earlier in list(WEIGHTS)[: list(WEIGHTS).index(stage)])
 
         def report(done: float, total: float) -> None:
-            share = min(max(done / total, 0.0), 1.0) if total > 0 else 0.0
-            self._percent = max(self._percent, before + share * WEIGHTS[stage])
+            self._shares[stage] = min(max(done / total, 0.0), 1.0) if total > 0 else 0.0
+            self._percent = max(self._percent, self._sum())
             self._events.progress(Progress(stage, round(self._percent, 1), done, total))
 
         report(0, 1)
@@ -83,6 +83,13 @@ class Meter:
             yield report
             report(1, 1)
         finally:
+            self._shares[stage] = 1.0
             took_s = round(time.monotonic() - began, 3)
             self.timings[stage] = round(self.timings.get(stage, 0.0) + took_s, 3)
             log.info("%s took %.1f s", stage, took_s, extra={"stage": stage, "duration_s": took_s})
+
+    def _sum(self) -> float:
+        """Percent done: a stage that was skipped counts as done, one that is at work beside a later one as far as it is."""
+        stages = list(WEIGHTS)
+        begun = stages[: 1 + max(map(stages.index, self._shares))]
+        return sum(WEIGHTS[stage] * self._shares.get(stage, 1.0) for stage in begun)

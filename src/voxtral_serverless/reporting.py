@@ -15,6 +15,10 @@ Report = Callable[[float, float], None]
 Result = TypeVar("Result")
 
 
+def unheard(done: float, total: float) -> None:
+    """A `Report` that nobody hears."""
+
+
 class _Cancelled(Exception):
     """Unwinds a thread whose job was cancelled."""
 

@@ -1,9 +1,10 @@
 """The worker's end of the one process that holds torch (`_torch_process`): started once, asked, replaced when it fails.
 
-Promises: one question at a time; a process that dies, hangs or fails over a question is replaced, and the question
-asked once more; a cancelled question is left within two seconds, with a fresh process where this one does not listen;
-nothing of it is left when the block ends. Leaves out: what is asked (`diarization.pyannote`,
-`transcription.aligner`), and of what models (`torch_parts`).
+Promises: it diarizes and aligns side by side, one recording each; a process that dies, hangs or fails over a question is
+replaced, and what it was asked is asked once more, each question with the process to itself, so that none pays twice for
+another; a cancelled question is left within two seconds, with a fresh process where this one does not listen; nothing of
+it is left when the block ends. Leaves out: how it is spoken to (`torch_conversation`), what is asked
+(`diarization.pyannote`, `transcription.aligner`), and of what models (`torch_parts`).
 """
 
 from __future__ import annotations
@@ -15,19 +16,20 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from voxtral_serverless.child import MACHINE, Child, running_child
+from voxtral_serverless.child import MACHINE, running_child
 from voxtral_serverless.concurrency import in_daemon_thread
 from voxtral_serverless.errors import EngineUnavailable, StageFailed
-from voxtral_serverless.reporting import Report
+from voxtral_serverless.reporting import Report, unheard
+from voxtral_serverless.torch_conversation import Conversation, Message, ProcessFailed, conversation
 from voxtral_serverless.workspace import workspace
 
 log = logging.getLogger(__name__)
 
+Work = Literal["align", "diarize"]
+WORKS: tuple[Work, ...] = ("align", "diarize")
 ATTEMPTS = 2
-CANCEL_S = 1.0
-"""A process that has not left a cancelled question by then is replaced."""
 PACKAGE = Path(__file__).with_name("__init__.py")
 BOOT = """
 import importlib.util, runpy, sys
@@ -46,15 +48,11 @@ UNSTARTABLE = (
 )
 
 
-class _Failed(Exception):
-    """The process is of no more use."""
-
-
 @dataclass(frozen=True)
 class _Running:
     """A process that can be asked."""
 
-    child: Child
+    talk: Conversation
     device: str
 
 
@@ -63,7 +61,7 @@ class TorchProcess:
 
     def __init__(self, python: str, models: Callable[[], Mapping[str, Any]], freeze_timeout_s: float) -> None:
         self._python, self._models, self._freeze_timeout_s = python, models, freeze_timeout_s
-        self._alone = asyncio.Lock()
+        self._lanes = {work: asyncio.Lock() for work in WORKS}
         self._endings: set[asyncio.Task[None]] = set()
         self._closed = False
         self._begin()
@@ -71,10 +69,17 @@ class TorchProcess:
     @property
     def pid(self) -> int | None:
         """The number of the process that can be asked now; None while there is none."""
+        if self._running_now is None:
+            return None
+        process = self._running_now.talk.child.process
+        return process.pid if process.returncode is None else None
+
+    @property
+    def _running_now(self) -> _Running | None:
+        """The process that was started last, once it could be asked."""
         if not self._start.done() or self._start.cancelled() or self._start.exception():
             return None
-        process = self._start.result().child.process
-        return process.pid if process.returncode is None else None
+        return self._start.result()
 
     async def ready(self) -> str:
         """Wait until it can be asked. The device that it computes on, as torch calls it.
@@ -84,22 +89,40 @@ class TorchProcess:
         """
         return (await self._running()).device
 
-    async def ask(self, what: str, question: Mapping[str, Any], report: Report) -> dict[str, Any]:
+    async def ask(self, work: Work, question: Mapping[str, Any], report: Report) -> Message:
         """The answer to a question; `report` hears how far it is.
 
         Raises:
             StageFailed: two processes, one after the other, failed over it.
             EngineUnavailable, ModelUnavailable: no process can be started any more.
         """
-        async with self._alone:
-            for attempt in range(1, ATTEMPTS + 1):
+        for attempt in range(1, ATTEMPTS + 1):
+            async with self._turn(work, alone=attempt > 1):
+                running = await self._running()
                 try:
-                    running = await self._running()
-                    return await self._ask(running.child, {"do": what, **question}, report)
-                except _Failed as failure:
+                    return await self._ask(running, {"do": work, **question}, report)
+                except ProcessFailed as failure:
                     log.warning("the torch process failed, attempt %d of %d: %s", attempt, ATTEMPTS, failure)
-                    self._replace()
-        raise StageFailed(f"the process that is to {what} failed on this recording twice.")
+                    self._replace(running)
+        raise StageFailed(f"the process that is to {work} failed on this recording twice.")
+
+    @asynccontextmanager
+    async def _turn(self, work: Work, *, alone: bool) -> AsyncIterator[None]:
+        """The right to ask: one question of each work at a time, or this one and no other."""
+        async with AsyncExitStack() as held:
+            for lane in WORKS if alone else (work,):
+                await held.enter_async_context(self._lanes[lane])
+            yield
+
+    async def _ask(self, running: _Running, question: Mapping[str, Any], report: Report) -> Message:
+        try:
+            message = await running.talk.ask(question, report)
+        finally:
+            if running.talk.deaf and not self._closed:
+                self._replace(running)
+        if message["event"] != "answer":
+            raise ProcessFailed(message.get("reason"))
+        return message
 
     async def close(self) -> None:
         """End it."""
@@ -113,15 +136,19 @@ class TorchProcess:
 
     async def _running(self) -> _Running:
         if self._start.done() and self.pid is None:
-            self._replace()
+            self._begin_anew()
         return await asyncio.shield(self._start)
 
     def _begin(self) -> None:
-        self._stack, self._asked = AsyncExitStack(), 0
+        self._stack = AsyncExitStack()
         self._start = asyncio.create_task(self._begun(self._stack))
 
-    def _replace(self) -> None:
-        """End this process, and start another one."""
+    def _replace(self, failed: _Running) -> None:
+        """End this process, and start another one, unless that was done already, over another question."""
+        if self._running_now is failed:
+            self._begin_anew()
+
+    def _begin_anew(self) -> None:
         if self._closed:
             raise EngineUnavailable("the worker is ending.")
         ending = asyncio.create_task(self._stack.aclose())
@@ -135,7 +162,7 @@ class TorchProcess:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return await self._started(stack)
-            except (OSError, StageFailed, _Failed) as failure:
+            except (OSError, StageFailed, ProcessFailed) as failure:
                 reason = str(failure)
                 log.warning("the torch process did not start, attempt %d of %d: %s", attempt, ATTEMPTS, reason)
                 await stack.aclose()
@@ -148,57 +175,15 @@ class TorchProcess:
         child = await stack.enter_async_context(
             running_child(arguments, folder=folder, environment=_environment(folder))
         )
-        await child.send(models)
-        message = await self._heard(child)
+        talk = await stack.enter_async_context(conversation(child, silence_s=self._freeze_timeout_s))
+        message = await talk.ask({"do": "load", **models}, unheard)
         if message["event"] != "ready":
             log.error("the torch process cannot load its models: %s", message.get("reason"))
             await stack.aclose()
             raise EngineUnavailable(UNSTARTABLE, str(message.get("reason")))
         for warning in message["warnings"]:
             log.warning("%s", warning)
-        return _Running(child, message["device"])
-
-    async def _ask(self, child: Child, question: Mapping[str, Any], report: Report) -> dict[str, Any]:
-        self._asked += 1
-        try:
-            await child.send(question)
-            while (message := await self._heard(child))["event"] == "progress":
-                report(message["share"], 1.0)
-        except StageFailed as failure:
-            raise _Failed(failure.message) from failure
-        except _Failed:
-            raise
-        except BaseException:  # cancelled, or whoever hears the reports failed: nobody reads the answer any more
-            await self._leave(child)
-            raise
-        if message["event"] != "answer":
-            raise _Failed(message.get("reason"))
-        return message
-
-    async def _leave(self, child: Child) -> None:
-        """Have the question that is being worked on left."""
-        left = False
-        try:
-            async with asyncio.timeout(CANCEL_S):
-                await child.send({"cancel": self._asked})
-                while (await self._heard(child))["event"] == "progress":
-                    pass
-            left = True
-        except (TimeoutError, StageFailed, _Failed) as failure:
-            log.info("the torch process did not leave a cancelled question (%s)", type(failure).__name__)
-        finally:
-            if not left:
-                self._replace()
-
-    async def _heard(self, child: Child) -> dict[str, Any]:
-        try:
-            async with asyncio.timeout(self._freeze_timeout_s):  # wait_for may swallow a cancellation, in Python 3.11
-                message = await child.receive()
-        except TimeoutError as error:
-            raise _Failed(f"it said nothing for {self._freeze_timeout_s:g} s") from error
-        if message is None:
-            raise _Failed(f"it died: {child.complaints()}")
-        return message
+        return _Running(talk, message["device"])
 
 
 @asynccontextmanager

@@ -16,10 +16,14 @@ import pytest
 import pytest_asyncio
 
 from tests.conftest import no_report
+from tests.engines.conftest import TINY_ALIGNER
 from tests.engines.killing import processes
 from tests.engines.toy_pyannote.dialogue import ToyTurn, random_turns, toy_dialogue
+from tests.media import CALL
+from tests.reference import bundled_call
 from tests.test_child import alive, eventually
 from tests.test_pipeline import codes, first_turns
+from voxtral_serverless.audio.decode import decode
 from voxtral_serverless.audio.fetch import LocalAudio
 from voxtral_serverless.audio.recording import Recording, Span
 from voxtral_serverless.contract import JobResult, parse_options
@@ -32,6 +36,9 @@ from voxtral_serverless.progress import NoEvents, Progress
 from voxtral_serverless.services import Services, running_services
 from voxtral_serverless.settings import load_settings
 from voxtral_serverless.torch_parts import running_torch_parts
+from voxtral_serverless.transcription.aligner import CtcAligner
+from voxtral_serverless.transcription.aligner_models import read_aligner
+from voxtral_serverless.transcription.plan import Clip
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -180,6 +187,24 @@ async def test_cancelled_within_two_seconds(one: PyannoteDiarizer, share: float,
         await task
     assert time.monotonic() - began < 2
     assert len((await diarize(one, recording(tmp_path))).turns) >= 5
+
+
+async def test_words_are_timed_while_it_diarizes(one: PyannoteDiarizer, tmp_path: Path) -> None:
+    call = tmp_path / "call"
+    call.mkdir()
+    said = await decode(CALL, call, 100, no_report)
+    heard = recording(tmp_path, random_turns(4, 900, seed=5), 900)
+    alone = await diarize(one, heard)
+    aligner = CtcAligner(one.process, {"en": read_aligner(TINY_ALIGNER, "tiny")})
+    first = bundled_call()[0]
+    clip = Clip(0, Span(first.start, first.end), Span(first.start, first.end), None, first.end - first.start)
+    [before] = await aligner.align(said, [clip], [first.text], "en")
+    diarizing = await until(0.01, one, heard)
+    [words] = await aligner.align(said, [clip], [first.text], "en")
+    assert not diarizing.done()
+    assert words == before
+    assert [word.text for word in words] == first.text.split()
+    assert await diarizing == alone
 
 
 class Killing(NoEvents):

@@ -1,19 +1,23 @@
 """A process that speaks as `voxtral_serverless._torch_process` does, without torch; what it loads are its manners.
 
-What it is to do is a list, one for each question, the last for all further ones: "answer", "fail", "die", "hang",
+What it does is a list, one for each question, the last for all further ones; `aligns` is another such list, where it is
+to align in other ways than it diarizes: "answer", "fail", "die", "hang",
 "babble" (a line that is no answer), "slow" (answers after 60 s, unless cancelled), "deaf" (the same, and cannot be
-cancelled), "chatter" (reports every millisecond for two seconds, unless cancelled).
+cancelled), "chatter" (reports every millisecond for two seconds, unless cancelled). The questions of one kind are
+answered in order, those of different kinds side by side.
 """
 
 # ruff: noqa: T201
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import queue
 import sys
 import threading
 import time
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -26,35 +30,41 @@ def command(folder: Path) -> str:
     return str(path)
 
 
-def say(event: str, **content: Any) -> None:
-    print(json.dumps({"event": event, **content}), flush=True)
+SAYING = threading.Lock()
+
+
+def say(number: int, event: str, **content: Any) -> None:
+    with SAYING:
+        print(json.dumps({"number": number, "event": event, **content}), flush=True)
 
 
 class Listener:
     """Hears questions and cancellations, and ends the process with its standard input."""
 
     def __init__(self) -> None:
-        self.questions: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-        self.cancelled = threading.Event()
+        self.questions: dict[str, queue.SimpleQueue[dict[str, Any]]] = defaultdict(queue.SimpleQueue)
+        self.cancelled: dict[int, threading.Event] = defaultdict(threading.Event)
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
         for line in sys.stdin:
             message = json.loads(line)
             if "cancel" in message:
-                self.cancelled.set()
+                self.cancelled[message["cancel"]].set()
             else:
-                self.questions.put(message)
+                self.questions[message["do"]].put(message)
         os._exit(0)
 
 
 def answer(listener: Listener, manner: str, question: dict[str, Any]) -> None:  # noqa: C901 — one case a manner
-    say("progress", share=0.5)
+    number = question.pop("number")
+    cancelled = listener.cancelled[number]
+    say(number, "progress", share=0.5)
     match manner:
         case "answer":
-            say("answer", echo=question, pid=os.getpid())
+            say(number, "answer", echo=question, pid=os.getpid())
         case "fail":
-            say("failed", reason="RuntimeError: out of memory")
+            say(number, "failed", reason="RuntimeError: out of memory")
         case "die":
             print("CUDA error: an illegal memory access was encountered", file=sys.stderr, flush=True)
             os._exit(7)
@@ -63,35 +73,41 @@ def answer(listener: Listener, manner: str, question: dict[str, Any]) -> None:  
         case "hang":
             time.sleep(600)
         case "slow":
-            say("cancelled") if listener.cancelled.wait(60) else say("answer", echo=question)
+            say(number, "cancelled") if cancelled.wait(60) else say(number, "answer", echo=question)
         case "chatter":
             for _ in range(2000):
-                if listener.cancelled.wait(0.001):
-                    say("cancelled")
+                if cancelled.wait(0.001):
+                    say(number, "cancelled")
                     return
-                say("progress", share=0.5)
-            say("answer", echo=question)
+                say(number, "progress", share=0.5)
+            say(number, "answer", echo=question)
         case "deaf":
             time.sleep(60)
 
 
+def answer_all(listener: Listener, work: str, does: list[str]) -> None:
+    for asked in itertools.count():
+        question = listener.questions[work].get()
+        answer(listener, does[min(asked, len(does) - 1)], question)
+
+
 def main() -> None:
     listener = Listener()
-    manners = listener.questions.get()
+    manners = listener.questions["load"].get()
+    number = manners["number"]
     match manners.get("start", "ready"):
         case "ready":
-            say("ready", device="cpu", warnings=manners.get("warnings", []))
+            say(number, "ready", device="cpu", warnings=manners.get("warnings", []))
         case "unable":
-            say("unable", reason="ValueError: no such network in /models")
+            say(number, "unable", reason="ValueError: no such network in /models")
         case "die":
             sys.exit("ImportError: libcudart.so.13")
         case "hang":
             time.sleep(600)
     does = manners.get("does", ["answer"])
-    for number in range(1_000_000):
-        question = listener.questions.get()
-        listener.cancelled.clear()
-        answer(listener, does[min(number, len(does) - 1)], question)
+    for work, how in (("diarize", does), ("align", manners.get("aligns", does))):
+        threading.Thread(target=answer_all, args=(listener, work, how), daemon=True).start()
+    threading.Event().wait()
 
 
 if __name__ == "__main__":

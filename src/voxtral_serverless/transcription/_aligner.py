@@ -101,10 +101,10 @@ class Aligner:
 
         disable_progress_bar()
         here = {"local_files_only": True, "trust_remote_code": False}
-        # These models were trained in half precision; a processor is no quicker with it.
-        dtype = torch.float16 if device.type == "cuda" else torch.float32
-        model = AutoModelForCTC.from_pretrained(folder, weights_only=True, dtype=dtype, **here)
-        self._model = model.eval().to(device)
+        # These models were trained in half precision; a processor is no quicker with it. They are loaded in single
+        # precision, since loading sets torch's default for the whole process, in which pyannote may be at work.
+        model = AutoModelForCTC.from_pretrained(folder, weights_only=True, dtype=torch.float32, **here)
+        self._model = model.eval().to(device, torch.float16 if device.type == "cuda" else torch.float32)
         self._extractor = AutoFeatureExtractor.from_pretrained(folder, **here)
         self._letters: dict[str, int] = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
         config = model.config

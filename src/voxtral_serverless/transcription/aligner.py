@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from voxtral_serverless.audio.recording import SAMPLE_RATE, Recording
 from voxtral_serverless.errors import StageFailed
+from voxtral_serverless.reporting import unheard
 from voxtral_serverless.torch_process import TorchProcess
 from voxtral_serverless.transcription.aligner_models import AlignerFiles
 from voxtral_serverless.transcription.alignment import placed, timed
@@ -41,7 +42,7 @@ class CtcAligner:
         model = self.models[language]
         words = await asyncio.to_thread(lambda: [spelled(text, model.alphabet, language) for text in texts])
         windows = [_window(recording, clip, of_clip) for clip, of_clip in zip(clips, words, strict=True)]
-        answer = await self.process.ask("align", {"model": str(model.folder), "windows": windows}, lambda *_: None)
+        answer = await self.process.ask("align", {"model": str(model.folder), "windows": windows}, unheard)
         if len(answer["windows"]) != len(clips):
             raise StageFailed("the aligner's answer is none.")
         return [

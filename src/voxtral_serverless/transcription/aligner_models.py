@@ -25,6 +25,14 @@ KNOWN = {
     }.items()
 }  # fmt: skip
 """wav2vec 2.0 large, tuned on Common Voice, Apache-2.0, 1.26 GB each (docs/words.md)."""
+PINNED = {
+    KNOWN["en"]: "569a6236e92bd5f7652a0420bfe9bb94c5664080",
+    KNOWN["fr"]: "7c79e105a6525d38e1e69f640b974b4a679723cc",
+    KNOWN["es"]: "96d7e9b4e4a78af515a3c6d3cee7c0826045d276",
+    KNOWN["de"]: "4b8a02957378d0f2da2ef74091156b032c485a89",
+    KNOWN["pt"]: "634ac655299bcdc46c83bc01da9bab52d2987e4f",
+}
+"""Commits that others pin as well, for aligning; of the rest, whatever is `main`."""
 VOCABULARY, WEIGHTS = "vocab.json", ("model.safetensors", "pytorch_model.bin")
 NEEDED = ("config.json", VOCABULARY, "preprocessor_config.json")
 LEAST_WEIGHTS_BYTES = 10_000
@@ -65,7 +73,8 @@ def find_aligners(settings: Settings) -> dict[str, AlignerFiles]:
         if folder := named_folder(model):
             found[language] = read_aligner(folder, folder.name)
             continue
-        repository = Repository(model, "main", False, hub_token(settings), ALIGNERS, (*NEEDED, WEIGHTS[-1]), _check_hub)
+        revision, files = PINNED.get(model, "main"), (*NEEDED, WEIGHTS[-1])
+        repository = Repository(model, revision, False, hub_token(settings), ALIGNERS, files, _check_hub)
         if copy := find_copy(repository, settings.runpod_model_cache, read_aligner):
             found[language] = copy
         elif language in wanted:
