@@ -11,7 +11,7 @@ import pytest
 from tests.fakes.hub import Hosted, Hub, cache, own_home, running_hub, write
 from voxtral_serverless.errors import InvalidConfiguration, ModelUnavailable
 from voxtral_serverless.settings import load_settings
-from voxtral_serverless.transcription.aligner_models import KNOWN, AlignerFiles, find_aligners
+from voxtral_serverless.transcription.aligner_models import KNOWN, PINNED, AlignerFiles, find_aligners
 
 VOCABULARY = {"<pad>": 0, "</s>": 1, "|": 2, "a": 3, "é": 4, "'": 5}
 FILES = {
@@ -32,7 +32,7 @@ def own_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
 @pytest.fixture
 async def hub(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hub]:
     async with running_hub(
-        Hub({FRENCH: Hosted(FILES | {"flax_model.msgpack": bytes(9)}), "own/hindi": Hosted(FILES)})
+        Hub({FRENCH: Hosted(FILES | {"flax_model.msgpack": bytes(9)}, PINNED[FRENCH]), "own/hindi": Hosted(FILES)})
     ) as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         yield hub
@@ -50,12 +50,17 @@ async def test_nothing_is_downloaded_unasked(hub: Hub, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", ["home/hub", "runpod"])
 async def test_copy_on_this_machine_is_used(place: str, tmp_path: Path) -> None:
-    cache(tmp_path / place, FILES, name=FRENCH)
+    cache(tmp_path / place, FILES, name=FRENCH, commit=PINNED[FRENCH])
     aligners = await found(tmp_path)
     assert aligners.keys() == {"fr"}
     assert aligners["fr"].name == FRENCH
     assert aligners["fr"].alphabet == {"a", "é", "'"}
     assert (aligners["fr"].folder / "vocab.json").is_file()
+
+
+async def test_copy_of_what_has_no_pinned_commit_is_used(tmp_path: Path) -> None:
+    cache(tmp_path / "home" / "hub", FILES, name=KNOWN["it"])
+    assert (await found(tmp_path)).keys() == {"it"}
 
 
 async def test_languages_that_are_asked_for_are_downloaded(hub: Hub, tmp_path: Path) -> None:
