@@ -44,8 +44,10 @@ class Conversation:
         self._open: dict[int, asyncio.Queue[Message | None]] = {}
         self._over: str | None = None
 
-    async def ask(self, question: Mapping[str, Any], report: Report) -> Message:
+    async def ask(self, question: Mapping[str, Any], report: Report, *, left: bool = True) -> Message:
         """The last that is said about a question; `report` hears how far it is.
+
+        When it is cancelled, the process is asked to leave it, unless it is not to be `left`.
 
         Raises:
             ProcessFailed: the process died, said what is no answer, or said nothing about it for too long.
@@ -57,7 +59,8 @@ class Conversation:
         except ProcessFailed:
             raise
         except BaseException:  # cancelled, or whoever hears the reports failed: nobody wants the answer any more
-            await self._leave(number)
+            if left:
+                await self._leave(number)
             raise
         finally:
             del self._open[number]

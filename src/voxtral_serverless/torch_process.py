@@ -176,7 +176,7 @@ class TorchProcess:
             running_child(arguments, folder=folder, environment=_environment(folder))
         )
         talk = await stack.enter_async_context(conversation(child, silence_s=self._freeze_timeout_s))
-        message = await talk.ask({"do": "load", **models}, unheard)
+        message = await talk.ask({"do": "load", **models}, unheard, left=False)
         if message["event"] != "ready":
             log.error("the torch process cannot load its models: %s", message.get("reason"))
             await stack.aclose()
