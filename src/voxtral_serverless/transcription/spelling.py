@@ -3,9 +3,9 @@
 "23,50 €" has no letters to look for in the sound, "vingt-trois euros cinquante" has. Each written word gets the words
 that are said for it: numbers, amounts, times, dates, telephone numbers, addresses, abbreviations, acronyms, symbols;
 anything else is itself. Where something may be said in two ways, the one with fewer words is taken: the aligner gets
-over a word too few better than over one too many. Number words are those of the Unicode CLDR (`unicode_rbnf`); the
-names of letters, units and symbols are those of `lexicons`, for the languages that Voxtral lists; in any other, digits
-are said where CLDR knows how, and letters by the alphabet.
+over a word too few better than over one too many. Number words are those of `numerals`, the names of letters, units
+and symbols those of `lexicons`, for the languages that Voxtral lists; in any other, digits are said where CLDR knows
+how, and letters by the alphabet.
 
 Not here: pronunciation (a word of another script has nothing to be found by), and what only the meaning tells, such as
 whether NASA is a word. Pure functions.
@@ -19,21 +19,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
-from typing import TYPE_CHECKING
 from unicodedata import category, decimal, normalize
 
 from voxtral_serverless.transcription.lexicons import LEXICONS, Lexicon
-
-if TYPE_CHECKING:
-    from unicode_rbnf import RbnfEngine
+from voxtral_serverless.transcription.numerals import MAX_NUMBER_DIGITS, Numbers
 
 Said = tuple[int, str]
 """The character of the text that something is said for, and the words that are said."""
 
-MAX_NUMBER_DIGITS = 12
-"""A longer number is read digit by digit. So is one without separators of …"""
-LONG_DIGITS = 7
-"""… so many digits: a customer's number, a telephone number."""
 LONGEST_ACRONYM = 5
 """Letters: what is longer, and in capitals, is a word."""
 SHOUTED_WORDS = 4
@@ -141,62 +134,10 @@ def _letters(char: str, alphabet: frozenset[str]) -> str:
     return "".join(_letters(part, alphabet) for part in plain) if plain != char else ""
 
 
-class _Numbers:
-    """The number words of a language; none where CLDR has none."""
-
-    def __init__(self, language: str, lexicon: Lexicon) -> None:
-        from unicode_rbnf import RbnfEngine
-
-        known = language in RbnfEngine.get_supported_languages()
-        self._engine: RbnfEngine | None = RbnfEngine.for_language(language) if known else None
-        self._lexicon = lexicon
-
-    def said(self, number: int, *rulesets: str) -> str:
-        """The number by the first of CLDR's `rulesets`, without their "spellout-", that the language has."""
-        for name in (*rulesets, "numbering", "cardinal"):
-            if self._engine and f"spellout-{name}" in self._engine.rulesets:
-                words = self._engine.format_number(number, ruleset_names=[f"spellout-{name}"]).text
-                # French schools teach these hyphens since 1990; most people, and most models' texts, go without.
-                return words.replace("-et-", " et ")
-        return ""
-
-    def digits(self, digits: str) -> str:
-        """One by one."""
-        return " ".join(self.said(int(digit)) for digit in digits)
-
-    def whole(self, digits: str, *rulesets: str) -> str:
-        """As one number, unless nobody would say it so."""
-        return self.digits(digits) if len(digits) > MAX_NUMBER_DIGITS else self.said(int(digits), *rulesets)
-
-    def plain(self, digits: str) -> str:
-        """Digits that nothing tells about: a number, a year, a code."""
-        if digits.startswith("0") or len(digits) >= (5 if self._lexicon.english else LONG_DIGITS):
-            return self._code(digits)
-        year = self._lexicon.old_years and 1100 <= int(digits) < 2100
-        return self.said(int(digits), *(["numbering-year"] if year else []))
-
-    def _code(self, digits: str) -> str:
-        if not self._lexicon.numbers_by_group or (len(digits) >= LONG_DIGITS and len(digits) % 2):
-            return self.digits(digits)
-        if len(digits) > 3:
-            return " ".join(self._code(digits[at : at + 2]) for at in range(0, len(digits), 2))
-        rest = digits.lstrip("0")
-        return f"{self.digits('0' * (len(digits) - len(rest)))} {self.whole(rest) if rest else ''}"
-
-    def group(self, digits: str) -> str:
-        """A part of a telephone number."""
-        return self._code(digits) if self._lexicon.numbers_by_group else self.digits(digits)
-
-    def fraction(self, mark: str, digits: str) -> str:
-        """What is said behind the whole."""
-        as_number = not self._lexicon.decimals_by_digit and len(digits) == 2 and not digits.startswith("0")
-        return f"{self._lexicon.symbols.get(mark, '')} {self.whole(digits) if as_number else self.digits(digits)}"
-
-
 class _Reader:
     """Reads a text aloud in one language: yields what is said, in order, with the character that it is said for."""
 
-    def __init__(self, lexicon: Lexicon, numbers: _Numbers) -> None:
+    def __init__(self, lexicon: Lexicon, numbers: Numbers) -> None:
         self._lexicon, self._numbers = lexicon, numbers
         self._letters = dict(zip("abcdefghijklmnopqrstuvwxyz", lexicon.letters.split(), strict=False))
         self._shouted = False
@@ -391,4 +332,4 @@ def _one_of(names: str, *, several: bool) -> str:
 def _reader(language: str) -> _Reader:
     """Blocks for about 0.3 s the first time."""
     lexicon = LEXICONS.get(language, Lexicon())
-    return _Reader(lexicon, _Numbers(language, lexicon))
+    return _Reader(lexicon, Numbers(language, lexicon))
