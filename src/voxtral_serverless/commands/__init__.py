@@ -1,0 +1,1 @@
+"""The commands of `voxtral-serverless`, a module for each; `cli` gathers them."""
