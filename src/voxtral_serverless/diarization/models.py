@@ -112,26 +112,55 @@ def find_pipeline(settings: Settings) -> PipelineFiles:
     return PipelineFiles(pipeline.name, pipeline.config | {"pipeline": inside | {"params": params | entries}})
 
 
+def missing_repositories(settings: Settings) -> list[Repository]:
+    """What has to be downloaded for the pipeline, as far as that is known before its config is; none where all is here.
+
+    Raises:
+        ModelUnavailable: the pipeline is a folder, and is damaged, or is no pipeline.
+    """
+    pipeline = _here(settings)
+    if pipeline is None:
+        return _nowhere(settings)
+    return [each for each in _others(settings, pipeline) if not _copy(settings, each)]
+
+
 def _found(settings: Settings) -> _Pipeline:
-    name = settings.diarization_model
-    if folder := named_folder(name):
+    if here := _here(settings):
+        return here
+    folder, *_ = download(_nowhere(settings))
+    return _read_pipeline(folder, settings.diarization_model)
+
+
+def _here(settings: Settings) -> _Pipeline | None:
+    """The pipeline as it is on this machine."""
+    if folder := named_folder(settings.diarization_model):
         return _read_pipeline(folder, folder.name)
-    wanted = _repository(settings, name, (CONFIG, f"*{NETWORK}", "*.npz"), needed=(CONFIG,))
-    if found := find_copy(wanted, settings.runpod_model_cache, _read_pipeline):
-        return found
-    parts = [_repository(settings, part, (NETWORK,)) for part in PARTS.get(name, ())]
-    # Together, so that the conditions of all are told at once.
-    folder, *_ = download([wanted, *(part for part in parts if not _copy(settings, part))])
-    return _read_pipeline(folder, name)
+    return find_copy(_own(settings), settings.runpod_model_cache, _read_pipeline)
 
 
-def _folders(settings: Settings, pipeline: _Pipeline) -> dict[str | None, Path]:
-    """The folders of a pipeline's parts, by repository."""
+def _nowhere(settings: Settings) -> list[Repository]:
+    """What is to be downloaded of a pipeline that is not here: together, so that the conditions of all are told at once."""
+    parts = [_repository(settings, part, (NETWORK,)) for part in PARTS.get(settings.diarization_model, ())]
+    return [_own(settings), *(part for part in parts if not _copy(settings, part))]
+
+
+def _own(settings: Settings) -> Repository:
+    """The pipeline's own repository."""
+    return _repository(settings, settings.diarization_model, (CONFIG, f"*{NETWORK}", "*.npz"), needed=(CONFIG,))
+
+
+def _others(settings: Settings, pipeline: _Pipeline) -> list[Repository]:
+    """The other repositories that a pipeline takes its models from."""
     files: dict[str, tuple[str, ...]] = {}
     for part in pipeline.parts:
         if part.repository:
             files[part.repository] = (*files.get(part.repository, ()), *map(str, part.files))
-    wanted = [_repository(settings, name, names) for name, names in files.items()]
+    return [_repository(settings, name, names) for name, names in files.items()]
+
+
+def _folders(settings: Settings, pipeline: _Pipeline) -> dict[str | None, Path]:
+    """The folders of a pipeline's parts, by repository."""
+    wanted = _others(settings, pipeline)
     folders = {None: pipeline.folder} | {each.name: folder for each in wanted if (folder := _copy(settings, each))}
     missing = [each for each in wanted if each.name not in folders]
     for each, folder in zip(missing, download(missing), strict=True):

@@ -43,7 +43,7 @@ class ExternalServer:
             deadline, warned = time.monotonic() + PATIENCE_S, False
             while not self._known:
                 try:
-                    self.client.model = _choose(await self.client.models(), self.client.model)
+                    self.client.model = choose_model(await self.client.models(), self.client.model)
                     await warm_up(self.client)
                     self._known = True
                 except RequestRefused as error:
@@ -76,7 +76,7 @@ class ExternalServer:
             await self.client.close()
 
 
-def _choose(models: list[str], wanted: str) -> str:
+def choose_model(models: list[str], wanted: str) -> str:
     """The name to ask for: the wanted one where it is served, else the only one that is.
 
     Raises:

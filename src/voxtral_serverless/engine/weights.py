@@ -31,14 +31,23 @@ def find_weights(settings: Settings) -> Weights:
     Raises:
         ModelUnavailable: it cannot be had, is damaged, or is no Voxtral in Mistral's format.
     """
+    wanted = wanted_weights(settings)
+    return weights_here(settings) or read_weights(download([wanted])[0], wanted.name)
+
+
+def weights_here(settings: Settings) -> Weights | None:
+    """The model as it is on this machine; None where it has to be downloaded.
+
+    Raises:
+        ModelUnavailable: it is a folder, and is damaged, or no Voxtral in Mistral's format.
+    """
     if folder := named_folder(settings.voxtral_model):
         return read_weights(folder, folder.name)
-    wanted = _wanted(settings)
-    found = find_copy(wanted, settings.runpod_model_cache, read_weights)
-    return found or read_weights(download([wanted])[0], wanted.name)
+    return find_copy(wanted_weights(settings), settings.runpod_model_cache, read_weights)
 
 
-def _wanted(settings: Settings) -> Repository:
+def wanted_weights(settings: Settings) -> Repository:
+    """The repository that the settings name."""
     name, chosen = settings.voxtral_model, settings.voxtral_revision
     revision = chosen or PINNED.get(name, "main")
     return Repository(name, revision, chosen is not None, hub_token(settings), VOXTRAL, FILES, check_names)

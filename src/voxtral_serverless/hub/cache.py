@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 from voxtral_serverless.errors import ModelUnavailable
 from voxtral_serverless.hub.repository import Repository
+from voxtral_serverless.volume import volume_folder
 
 log = logging.getLogger(__name__)
 
@@ -24,12 +25,24 @@ Read = Callable[[Path, str], Model]
 
 
 def cache_folder() -> Path:
-    """Where the library caches, by its rule, read now and not when it was imported."""
+    """Where the library caches what is downloaded, read now and not when it was imported."""
+    return next(_caches())
+
+
+def _caches() -> Iterator[Path]:
+    """Where its variables say; else on RunPod's network volume, where there is one, and in the user's cache folder, where
+    an image has the models that were put into it.
+    """
     for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         if os.environ.get(variable):
-            return expanded(os.environ[variable])
-    home = os.environ.get("HF_HOME") or (os.environ.get("XDG_CACHE_HOME") or "~/.cache") + "/huggingface"
-    return expanded(home) / "hub"
+            yield expanded(os.environ[variable])
+            return
+    if home := os.environ.get("HF_HOME"):
+        yield expanded(home) / "hub"
+        return
+    if volume := volume_folder("huggingface", "hub"):
+        yield volume
+    yield expanded((os.environ.get("XDG_CACHE_HOME") or "~/.cache") + "/huggingface") / "hub"
 
 
 def expanded(path: str) -> Path:
@@ -60,8 +73,13 @@ def folder_name(name: str) -> str:
 
 
 def find_copy(wanted: Repository, runpod: Path, read: Read[Model]) -> Model | None:
-    """What `read` makes of the first whole copy: RunPod's in `runpod`, then that in the Hugging Face cache."""
-    return _of_runpod(wanted, runpod, read) or _of_hugging_face(wanted, read)
+    """What `read` makes of the first whole copy: RunPod's in `runpod`, then that in the Hugging Face cache, wherever it is."""
+    if found := _of_runpod(wanted, runpod, read):
+        return found
+    for cache in _caches():
+        if found := _of_hugging_face(wanted, cache, read):
+            return found
+    return None
 
 
 def _of_runpod(wanted: Repository, root: Path, read: Read[Model]) -> Model | None:
@@ -70,9 +88,9 @@ def _of_runpod(wanted: Repository, root: Path, read: Read[Model]) -> Model | Non
     return _whole(_snapshot(root, wanted.name, revision), wanted, "RunPod's cached model", read)
 
 
-def _of_hugging_face(wanted: Repository, read: Read[Model]) -> Model | None:
-    """The copy in the Hugging Face cache; at another commit than the pinned one only where nothing can be downloaded."""
-    cache, place = cache_folder(), "the copy in the Hugging Face cache"
+def _of_hugging_face(wanted: Repository, cache: Path, read: Read[Model]) -> Model | None:
+    """The copy in a Hugging Face cache; at another commit than the pinned one only where nothing can be downloaded."""
+    place = "the copy in the Hugging Face cache"
     found = _whole(_snapshot(cache, wanted.name, wanted.revision), wanted, place, read)
     if found or wanted.chosen or not offline():
         return found

@@ -66,6 +66,17 @@ def download(wanted: Sequence[Repository]) -> list[Path]:
     return [plan.snapshot for plan in plans]
 
 
+def missing_bytes(wanted: Sequence[Repository]) -> int:
+    """What `download` would bring, in bytes, once the Hub has let us in everywhere. Blocks; downloads nothing.
+
+    Raises:
+        ModelUnavailable: they cannot be had; what the Hub refuses of any of them is told at once.
+    """
+    if wanted and offline():
+        raise _not_here(wanted)
+    return sum(sum(plan.missing.values()) for plan in _planned(wanted))
+
+
 def _not_here(wanted: Sequence[Repository]) -> ModelUnavailable:
     family = wanted[0].family
     names = listed(
@@ -136,7 +147,7 @@ def _carry_out(plan: _Plan) -> None:
 
 def _fetch(plan: _Plan, cache: Path) -> None:
     wanted, total = plan.wanted, sum(plan.missing.values())
-    if total > _free(cache):
+    if total > free_bytes(cache):
         raise _no_room(wanted, total, cache)
     log.info("%s: downloading %s of %s at %s", wanted.family.log_name, _amount(total), wanted.name, plan.snapshot.name)
     bar = _bar(_Progress(wanted.family.log_name, total))
@@ -182,7 +193,7 @@ def _size(file: Path) -> int | None:
         return None
 
 
-def _free(folder: Path) -> int:
+def free_bytes(folder: Path) -> int:
     """Free bytes on the disk of a folder that may not be there yet."""
     while not folder.exists():
         folder = folder.parent
@@ -197,7 +208,7 @@ def _is_full(error: BaseException) -> bool:
 def _no_room(wanted: Repository, needed: int, cache: Path) -> ModelUnavailable:
     return ModelUnavailable(
         f"{wanted.name!r} needs {_amount(needed)} more in the Hugging Face cache, and its disk has "
-        f"{_amount(_free(cache))} free; enlarge the container disk, or attach a volume and set HF_HOME to a folder on it."
+        f"{_amount(free_bytes(cache))} free; enlarge the container disk, or attach a volume and set HF_HOME to a folder on it."
     )
 
 

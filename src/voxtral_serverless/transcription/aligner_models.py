@@ -66,6 +66,21 @@ def find_aligners(settings: Settings) -> dict[str, AlignerFiles]:
         ModelUnavailable: one that the settings name cannot be had, or is damaged.
         InvalidConfiguration: one is asked for in a language for which none is known.
     """
+    found, missing = aligners_here(settings)
+    folders = download(list(missing.values()))
+    return found | {
+        language: read_aligner(folder, missing[language].name)
+        for language, folder in zip(missing, folders, strict=True)
+    }
+
+
+def aligners_here(settings: Settings) -> tuple[dict[str, AlignerFiles], dict[str, Repository]]:
+    """The aligners on this machine, and what the settings ask for beside them, by language.
+
+    Raises:
+        ModelUnavailable: a folder that the settings name is damaged.
+        InvalidConfiguration: one is asked for in a language for which none is known.
+    """
     models = KNOWN | settings.alignment_models
     wanted = _wanted_languages(settings, models)
     found, missing = {}, {}
@@ -79,11 +94,7 @@ def find_aligners(settings: Settings) -> dict[str, AlignerFiles]:
             found[language] = copy
         elif language in wanted:
             missing[language] = repository
-    folders = download(list(missing.values()))
-    return found | {
-        language: read_aligner(folder, missing[language].name)
-        for language, folder in zip(missing, folders, strict=True)
-    }
+    return found, missing
 
 
 def _wanted_languages(settings: Settings, models: Mapping[str, str]) -> list[str]:
