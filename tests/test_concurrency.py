@@ -3,12 +3,13 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
 from tests.test_child import eventually
-from voxtral_serverless.concurrency import in_daemon_thread, together
+from voxtral_serverless.concurrency import in_daemon_thread, side_by_side, together
 from voxtral_serverless.errors import StageFailed
 
 
@@ -144,3 +145,82 @@ async def test_process_does_not_wait_for_a_thread(seconds: float, after: float) 
     ended = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "left\n", "")
     assert time.monotonic() - began < 30
+
+
+class Rooms:
+    """Blocks that take a moment to enter, and write down what becomes of them."""
+
+    def __init__(self) -> None:
+        self.entered: set[str] = set()
+        self.left: dict[str, str] = {}
+        self.both = asyncio.Event()
+
+    @asynccontextmanager
+    async def room(
+        self, name: str, failure: Exception | None = None, *, late: Exception | None = None
+    ) -> AsyncIterator[str]:
+        self.entered.add(name)
+        if len(self.entered) == 2:
+            self.both.set()
+        await self.both.wait()  # one after the other they would wait for ever
+        if failure:
+            raise failure
+        try:
+            yield name.upper()
+            self.left[name] = "in order"
+        except BaseException as error:
+            self.left[name] = type(error).__name__
+            raise
+        if late:
+            raise late
+
+
+async def test_side_by_side_enters_both_at_the_same_time_and_leaves_both_in_order() -> None:
+    rooms = Rooms()
+    async with asyncio.timeout(10), side_by_side(rooms.room("one"), rooms.room("other")) as values:
+        assert values == ("ONE", "OTHER")
+        assert not rooms.left
+    assert rooms.left == {"one": "in order", "other": "in order"}
+
+
+@pytest.mark.parametrize("which", ["one", "other"])
+async def test_side_by_side_raises_the_first_failure_and_leaves_the_other(which: str) -> None:
+    rooms, failure = Rooms(), StageFailed("the token is refused")
+    failures = {which: failure}
+    with pytest.raises(StageFailed) as raised:
+        async with side_by_side(rooms.room("one", failures.get("one")), rooms.room("other", failures.get("other"))):
+            pytest.fail("there is nothing to work with")
+    assert raised.value is failure
+    assert set(rooms.left.values()) <= {"CancelledError"}
+
+
+async def test_side_by_side_tells_both_of_a_failure_in_the_block() -> None:
+    rooms = Rooms()
+    with pytest.raises(StageFailed, match="inside"):
+        async with side_by_side(rooms.room("one"), rooms.room("other")):
+            raise StageFailed("inside")
+    assert rooms.left == {"one": "CancelledError", "other": "CancelledError"}
+
+
+async def test_side_by_side_hears_of_a_failure_on_the_way_out() -> None:
+    rooms = Rooms()
+    with pytest.raises(StageFailed, match="late"):
+        async with side_by_side(rooms.room("one"), rooms.room("other", late=StageFailed("late"))):
+            pass
+    assert rooms.left["one"] == "in order"
+
+
+async def test_side_by_side_is_cancelled_as_one() -> None:
+    rooms = Rooms()
+
+    async def inside() -> None:
+        async with side_by_side(rooms.room("one"), rooms.room("other")):
+            await asyncio.sleep(3600)
+
+    task = asyncio.create_task(inside())
+    await rooms.both.wait()
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert rooms.left == {"one": "CancelledError", "other": "CancelledError"}

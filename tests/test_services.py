@@ -8,10 +8,10 @@ import pytest
 
 from tests.diarization.test_models import community
 from tests.engine.test_weights import model
-from tests.fakes.hub import write
+from tests.fakes.hub import Hub, own_home, running_hub, write
 from tests.fakes.torch_process import command
 from tests.fakes.vllm_server import Manners, Vllm, running_vllm, vllm_command
-from tests.test_child import alive
+from tests.test_child import alive, eventually
 from voxtral_serverless.audio.recording import Span
 from voxtral_serverless.diarization.pyannote import PyannoteDiarizer
 from voxtral_serverless.errors import EngineUnavailable, InvalidConfiguration, ModelUnavailable
@@ -137,6 +137,25 @@ async def test_own_engine_lives_as_long_as_the_block(tmp_path: Path) -> None:
         assert not services.notices
     with pytest.raises(EngineUnavailable):
         await services.analyst.read([Utterance(Span(0, 1), "A", "Hello.")], "en")
+
+
+async def test_engine_starts_while_pyannote_is_still_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It takes a minute; what is refused in the meantime ends it."""
+    vllm_command(tmp_path, Manners())
+    settings = {
+        "engine": "vllm", "voxtral_model": str(write(tmp_path / "tiny", model())), "diarizer": "pyannote",
+        "diarization_python": sys.executable, "diarization_model": "acme/pyannote",
+    }  # fmt: skip
+    with own_home(monkeypatch, tmp_path), caplog.at_level(logging.INFO, logger="voxtral_serverless.engine.vllm"):
+        async with running_hub(Hub({}, silent=True)) as hub:
+            monkeypatch.setenv("HF_ENDPOINT", hub.url)
+            refusal = asyncio.create_task(refused(**settings))
+            assert await eventually(lambda: "INFO: serving" in caplog.messages, within_s=20)
+            assert not refusal.done()
+        message = await asyncio.wait_for(refusal, 30)  # the Hub is gone
+    assert message.startswith("model_unavailable: 'acme/pyannote'")
 
 
 async def test_external_engine_is_asked_at_once() -> None:

@@ -27,7 +27,7 @@ Style = Literal["plain", "json"]
 job_id: ContextVar[str | None] = ContextVar("job_id", default=None)
 """The job that is being done here: set where it begins, inherited by its tasks and by `asyncio.to_thread`."""
 
-FIELDS = ("stage", "duration_s", "turns", "clips", "audio_s", "percent", "status")
+FIELDS = ("stage", "duration_s", "turns", "clips", "audio_s", "percent", "status", "after_s")
 """What a message may carry as `extra` into its JSON."""
 SECRETS = (
     "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "VLLM_API_KEY", "API_KEY", "RUNPOD_AI_API_KEY", "RUNPOD_API_KEY",

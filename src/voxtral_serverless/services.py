@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from voxtral_serverless.analysis.judgement import Judgement, SpeakerTone
 from voxtral_serverless.audio.recording import Recording, Span
-from voxtral_serverless.concurrency import together
+from voxtral_serverless.concurrency import side_by_side, together
 from voxtral_serverless.diarization.turns import Diarization, SpeakerHints
 from voxtral_serverless.errors import EngineUnavailable, Notice
 from voxtral_serverless.reporting import Report
 from voxtral_serverless.settings import Settings
+from voxtral_serverless.startup import StartUp, current
 from voxtral_serverless.transcription.plan import Clip, Utterance
 from voxtral_serverless.transcription.transcript import Heard, Transcript
 from voxtral_serverless.transcription.words import Word
@@ -136,18 +137,26 @@ class Services:
 async def running_services(settings: Settings, *, may_fall_back: bool = True) -> AsyncIterator[Services]:
     """The parts that `settings` ask for. What has to start, starts beside the block, all at once, and ends with it.
 
+    When all is ready, the log tells how long each phase took.
+
     `may_fall_back` lets `ENGINE=auto` mean the self-test engine where there is nothing better.
 
     Raises:
         EngineUnavailable, ModelUnavailable, InvalidConfiguration: a part was asked for that cannot be had.
     """
+    startup = current()
     async with _chosen(settings, may_fall_back) as services:
-        ready = asyncio.create_task(services.ready())
+        ready = asyncio.create_task(_told(services, startup))
         try:
             yield replace(services, ready=lambda: _shielded(ready))
         finally:
             ready.cancel()
             await asyncio.gather(ready, return_exceptions=True)
+
+
+async def _told(services: Services, startup: StartUp) -> None:
+    await services.ready()
+    startup.report()
 
 
 async def _shielded(ready: asyncio.Task[None]) -> None:
@@ -157,17 +166,16 @@ async def _shielded(ready: asyncio.Task[None]) -> None:
 
 @asynccontextmanager
 async def _chosen(settings: Settings, may_fall_back: bool) -> AsyncIterator[Services]:
-    served = await asyncio.to_thread(_wants_vllm, settings, may_fall_back)
-    diarizes = settings.diarizer == "pyannote" or (settings.diarizer == "auto" and served)
+    served = await asyncio.to_thread(wants_vllm, settings, may_fall_back)
+    diarizes = wants_pyannote(settings, served=served)
     if not diarizes and not served:
         yield embedded_services(settings)
         return
     from voxtral_serverless.torch_parts import running_torch_parts
 
-    async with (
-        running_torch_parts(settings, diarizes=diarizes, aligns=served) as parts,
-        _running_engine(settings, served) as services,
-    ):
+    async with side_by_side(
+        running_torch_parts(settings, diarizes=diarizes, aligns=served), _running_engine(settings, served)
+    ) as (parts, services):
         yield _with_torch_parts(services, parts)
 
 
@@ -199,7 +207,7 @@ def _with_torch_parts(services: Services, parts: TorchParts) -> Services:
     )
 
 
-def _wants_vllm(settings: Settings, may_fall_back: bool) -> bool:
+def wants_vllm(settings: Settings, may_fall_back: bool) -> bool:
     """Whether Voxtral on vLLM does the work: asked for by name, or there.
 
     Raises:
@@ -220,6 +228,11 @@ def _wants_vllm(settings: Settings, may_fall_back: bool) -> bool:
         "ENGINE=auto: there is no vLLM with a GPU, so the embedded self-test engine runs (English, inaccurate)."
     )
     return False
+
+
+def wants_pyannote(settings: Settings, *, served: bool) -> bool:
+    """Whether pyannote tells the speakers apart; Voxtral is `served`, or not."""
+    return settings.diarizer == "pyannote" or (settings.diarizer == "auto" and served)
 
 
 def served_services(settings: Settings, engine: Engine) -> Services:

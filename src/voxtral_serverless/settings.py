@@ -16,6 +16,7 @@ from voxtral_serverless.contract import Language, parse_options
 from voxtral_serverless.errors import InvalidConfiguration, InvalidJob
 
 LabelLanguage = Literal["fr", "en"]
+EngineLoading = Literal["mapped", "prefetch", "safetensors", "fastsafetensors", "instanttensor", "runai_streamer"]
 
 
 class Settings(BaseSettings):
@@ -75,6 +76,23 @@ class Settings(BaseSettings):
 
     engine_start_timeout_s: float = Field(1200, gt=0, le=86_400)
     """Longest time for the engine to start, from its process to the first answer; loading weights included."""
+
+    engine_cache_dir: Path | None = None
+    """Where the engine keeps what it has compiled and measured (torch.compile, Triton, FlashInfer, CUDA, vLLM's own), so
+    that its next start need not do it again. Unset: on RunPod's network volume where one is mounted, else in the user's cache folder."""
+
+    engine_compile: bool = True
+    """Compile the model and capture CUDA graphs. `false` starts much sooner where no cache is kept, and writes slower;
+    without a GPU nothing is compiled."""
+
+    engine_startup_plan: bool = True
+    """Keep what vLLM has measured of the GPU's memory, and go by it at the next start with the same configuration, if as
+    much is free."""
+
+    engine_loading: EngineLoading = "mapped"
+    """How the weights are read: `mapped` into memory, as they are needed; `prefetch`, all ahead, for network volumes that
+    vLLM does not know as such; or by a reader of safetensors, `safetensors`, `fastsafetensors`, `instanttensor` or
+    `runai_streamer`, where vLLM has it: faster on fast disks, and only for a folder without other safetensors."""
 
     engine_freeze_timeout_s: float = Field(120, gt=0, le=86_400)
     """An engine that makes no token for so long, while requests wait for it, is restarted. A large model on a

@@ -20,6 +20,7 @@ from voxtral_serverless.diarization.models import PipelineFiles, find_pipeline
 from voxtral_serverless.diarization.pyannote import STEPS, PyannoteDiarizer
 from voxtral_serverless.errors import EngineUnavailable
 from voxtral_serverless.settings import Settings
+from voxtral_serverless.startup import current
 from voxtral_serverless.torch_process import torch_process
 from voxtral_serverless.transcription.aligner import CtcAligner
 from voxtral_serverless.transcription.aligner_models import AlignerFiles, find_aligners
@@ -54,7 +55,8 @@ class TorchParts:
         if part is None:
             return
         try:
-            device = await part.process.ready()
+            with current().phase("torch_process"):
+                device = await part.process.ready()
         except EngineUnavailable as error:
             if self.diarizer or self.needed or self.aligner is None:
                 raise
@@ -83,10 +85,10 @@ async def running_torch_parts(settings: Settings, *, diarizes: bool, aligns: boo
 
     Raises:
         EngineUnavailable: no Python has what they need.
-        ModelUnavailable, InvalidConfiguration: their models cannot be had; told before anything is started, and before
-            Voxtral is downloaded.
+        ModelUnavailable, InvalidConfiguration: their models cannot be had; told before their process is started.
     """
-    found = await in_daemon_thread(partial(_found, settings, diarizes, aligns))
+    with current().phase("torch_models"):
+        found = await in_daemon_thread(partial(_found, settings, diarizes, aligns))
     if found is None:
         yield TorchParts()
         return

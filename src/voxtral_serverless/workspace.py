@@ -1,7 +1,7 @@
 """The temporary folder of a job: private, gone at the end in every case, and swept up after a killed worker.
 
-All of them lie in one folder of this user's own, `voxtral-serverless-UID` under TMPDIR, so that nothing else is
-ever taken for ours.
+All of them lie in one folder of this user's own, `voxtral-serverless-UID` under TMPDIR (or under /tmp, where TMPDIR is
+too long a name for a socket in it), so that nothing else is ever taken for ours.
 """
 
 from __future__ import annotations
@@ -21,16 +21,21 @@ LOCK = "lock"
 NEW, JOB = "new-", "job-"
 YOUNG_S = 60.0
 """A folder still without its lock is being made, unless it is older than this."""
+SHORT = Path("/tmp")  # noqa: S108 — what the system has for it
+MAX_SHORT_CHARACTERS = 24
+"""Of a folder that is to hold `voxtral-serverless-UID`, a workspace, and a socket: a socket's path may have 107."""
 
 
 @contextmanager
-def workspace() -> Iterator[Path]:
+def workspace(*, short: bool = False) -> Iterator[Path]:
     """A new folder that only this user may enter, deleted when the block is left.
+
+    The name of a `short` one leaves room for sockets in it.
 
     Raises:
         InvalidConfiguration: TMPDIR has no place for it.
     """
-    new = Path(tempfile.mkdtemp(prefix=NEW, dir=_parent()))
+    new = Path(tempfile.mkdtemp(prefix=NEW, dir=own_folder(short=short)))
     folder = new.with_name(JOB + new.name.removeprefix(NEW))
     try:
         with (new / LOCK).open("wb") as lock:
@@ -43,10 +48,10 @@ def workspace() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def sweep_leftovers() -> int:
-    """Delete the folders of workers that were killed; how many there were. Called once, at start."""
+def sweep_leftovers(*, short: bool = False) -> int:
+    """Delete the folders of workers that were killed, or their `short` ones; how many there were."""
     swept = 0
-    for folder in _parent().iterdir():
+    for folder in own_folder(short=short).iterdir():
         with suppress(OSError):
             if _is_leftover(folder):
                 shutil.rmtree(folder)
@@ -54,9 +59,16 @@ def sweep_leftovers() -> int:
     return swept
 
 
-def _parent() -> Path:
-    """The folder of all workspaces of this user, made where it is missing."""
-    parent = Path(tempfile.gettempdir()) / f"voxtral-serverless-{os.getuid()}"
+def own_folder(*, short: bool = False) -> Path:
+    """The folder of all workspaces of this user, made where it is missing.
+
+    Raises:
+        InvalidConfiguration: it cannot be made, or is somebody else's.
+    """
+    temporary = Path(tempfile.gettempdir())
+    if short and len(str(temporary)) > MAX_SHORT_CHARACTERS:
+        temporary = SHORT
+    parent = temporary / f"voxtral-serverless-{os.getuid()}"
     try:
         parent.mkdir(mode=0o700, exist_ok=True)
         status = parent.lstat()

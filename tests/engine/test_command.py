@@ -6,13 +6,15 @@ import pytest
 
 from tests.engine.test_placement import A100_40, A100_80, MINI, RTX_3060, RTX_4090, SMALL
 from voxtral_serverless.engine.checkpoint import Weights
-from voxtral_serverless.engine.command import Launch, launch, refuse_too_large
+from voxtral_serverless.engine.command import AS_IT_COMES, Boot, Launch, launch, refuse_too_large
 from voxtral_serverless.engine.machine import Gpu
 from voxtral_serverless.errors import EngineUnavailable, InvalidConfiguration
 
 
-def launched(weights: Weights, *gpus: Gpu, extra: str = "", inherited: dict[str, str] | None = None) -> Launch:
-    return launch("/opt/vllm", weights, gpus, port=8000, key="k3y", extra=extra, inherited=inherited or {})
+def launched(
+    weights: Weights, *gpus: Gpu, extra: str = "", inherited: dict[str, str] | None = None, boot: Boot = AS_IT_COMES
+) -> Launch:
+    return launch("/opt/vllm", weights, gpus, port=8000, key="k3y", extra=extra, inherited=inherited or {}, boot=boot)
 
 
 def flags(command: Launch) -> dict[str, str]:
@@ -36,7 +38,11 @@ ALWAYS = {
     "--disable-uvicorn-access-log": "",
     "--enable-prefix-caching": "",
 }
-ON_GPU = ALWAYS | {"--max-num-seqs": "32", "--max-num-batched-tokens": "4096"}
+ON_GPU = ALWAYS | {
+    "--max-num-seqs": "32",
+    "--max-num-batched-tokens": "4096",
+    "--max-cudagraph-capture-size": "32",
+}
 
 
 @pytest.mark.parametrize(
@@ -147,10 +153,43 @@ def test_short_model_is_not_asked_for_more_than_it_has() -> None:
     assert flags(launched(replace(MINI, max_positions=4096)))["--max-model-len"] == "4096"
 
 
+def test_without_compiling() -> None:
+    command = flags(launched(MINI, RTX_4090, boot=Boot(compiles=False)))
+    assert "--enforce-eager" in command
+    assert "--max-cudagraph-capture-size" not in command
+
+
 @pytest.mark.parametrize(
-    ("temporary", "sockets"), [("/scratch/job", "/scratch/job"), ("/scratch" * 12, "/tmp"), (None, "/tmp")]
+    "extra", ["-cc.mode=0", "--compilation-config '{}'", "--cudagraph_capture_sizes 1 2", "--max-num-seqs=64"]
 )
-def test_sockets_get_a_folder_with_a_short_name(temporary: str | None, sockets: str) -> None:
-    """A longer one cannot be bound, and the engine would not start."""
-    environment = launched(MINI, inherited={"TMPDIR": temporary} if temporary else {}).environment
-    assert environment["VLLM_RPC_BASE_PATH"] == sockets
+@pytest.mark.parametrize("compiles", [True, False])
+def test_who_says_what_is_compiled_is_not_contradicted(extra: str, compiles: bool) -> None:
+    """vLLM ends at once where it is told twice."""
+    command = launched(MINI, RTX_4090, extra=extra, boot=Boot(compiles=compiles))
+    assert not {"--max-cudagraph-capture-size", "--enforce-eager"} & set(command.arguments)
+
+
+def test_ways_of_reading_the_weights() -> None:
+    assert flags(launched(MINI, boot=Boot(loading="prefetch"))).items() >= {
+        ("--load-format", "mistral"),
+        ("--safetensors-load-strategy", "prefetch"),
+    }
+    command = flags(launched(MINI, RTX_4090, boot=Boot(loading="instanttensor")))
+    assert command["--load-format"] == "instanttensor"
+    assert "--safetensors-load-strategy" not in command
+
+
+def test_what_is_kept_for_the_next_start() -> None:
+    boot = Boot(caches={"TRITON_CACHE_DIR": "/cache/triton", "VLLM_CACHE_ROOT": "/cache/vllm"})
+    environment = launched(MINI, boot=boot, inherited={"VLLM_CACHE_ROOT": "/mine"}).environment
+    assert environment["TRITON_CACHE_DIR"] == "/cache/triton"
+    assert environment["VLLM_CACHE_ROOT"] == "/mine"
+    assert environment["VLLM_ENABLE_STARTUP_PLAN"] == "1"
+    assert "VLLM_ENABLE_STARTUP_PLAN" not in launched(MINI, boot=Boot(plans=False)).environment
+    own = {"VLLM_ENABLE_STARTUP_PLAN": "0"}
+    assert launched(MINI, inherited=own).environment["VLLM_ENABLE_STARTUP_PLAN"] == "0"
+
+
+def test_engine_waits_for_its_core_as_long_as_we_do() -> None:
+    """By itself it would give up after 600 s."""
+    assert launched(MINI, boot=Boot(timeout_s=1799.5)).environment["VLLM_ENGINE_READY_TIMEOUT_S"] == "1800"

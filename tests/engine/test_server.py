@@ -4,7 +4,9 @@ import asyncio
 import logging
 import os
 import signal
+import stat
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,6 +24,7 @@ from voxtral_serverless.engine.machine import free_port
 from voxtral_serverless.engine.process import engine_process
 from voxtral_serverless.engine.server import State, VllmServer, vllm_server
 from voxtral_serverless.errors import EngineUnavailable
+from voxtral_serverless.workspace import sweep_leftovers
 
 CLIP = as_wav(bytes(2 * 16_000))
 
@@ -38,6 +41,12 @@ class Bench:
         assert self.server.process is not None
         return self.server.process.group
 
+    @property
+    def place(self) -> Path:
+        """Where the engine leaves what it leaves."""
+        assert self.server.process is not None
+        return self.server.process.folder
+
     def members(self) -> list[int]:
         """The living processes of the engine's group."""
         return [int(path.name) for path in Path("/proc").glob("[0-9]*") if _group(path) == self.group]
@@ -52,6 +61,17 @@ def _group(process: Path) -> int | None:
     except OSError:
         return None
     return None if fields[0] == "Z" else int(fields[2])
+
+
+def _parent(process: int) -> int:
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def assert_holds_a_socket(folder: Path) -> None:
+    """As vLLM has them, and another file that it leaves; others of the machine cannot enter."""
+    kinds = {stat.S_IFMT(path.stat().st_mode) for path in folder.iterdir() if path.name != "lock"}
+    assert kinds == {stat.S_IFSOCK, stat.S_IFREG}
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
 @asynccontextmanager
@@ -83,6 +103,8 @@ async def test_a_life(tmp_path: Path) -> None:
         assert await bench.transcribe() == "1.00 s in fr"
         group, members = bench.group, bench.members()
         assert len(members) == 2  # the server and its core
+        assert_holds_a_socket(place := bench.place)
+    assert not place.exists()
     assert bench.server.state is State.DEAD
     assert _group(Path(f"/proc/{group}")) is None
     assert not any(alive(member) for member in members)
@@ -92,7 +114,7 @@ async def test_a_life(tmp_path: Path) -> None:
 async def test_death_is_noticed_and_mended(tmp_path: Path, victim: str) -> None:
     async with started(tmp_path) as bench:
         await bench.server.ready()
-        first = bench.members()
+        first, place = bench.members(), bench.place
         os.kill(bench.group if victim == "server" else next(m for m in first if m != bench.group), signal.SIGKILL)
         assert await eventually(lambda: bench.server.state is State.RESTARTING, within_s=10)
         await bench.server.ready()
@@ -100,6 +122,8 @@ async def test_death_is_noticed_and_mended(tmp_path: Path, victim: str) -> None:
         assert await bench.transcribe() == "1.00 s in fr"
         assert not set(first) & set(bench.members())
         assert not any(alive(pid) for pid in first)
+        assert not place.exists()
+        assert bench.place.exists()
 
 
 async def test_request_resumes_after_the_restart(tmp_path: Path) -> None:
@@ -256,12 +280,45 @@ async def test_command_that_cannot_be_started(tmp_path: Path, command: str) -> N
 async def test_keeper_that_is_killed_takes_nothing_with_it_and_leaves_nothing(tmp_path: Path) -> None:
     async with started(tmp_path) as bench:
         await bench.server.ready()
-        first = bench.members()
-        keeper = int(Path(f"/proc/{bench.group}/stat").read_text().rpartition(")")[2].split()[1])
-        os.kill(keeper, signal.SIGKILL)
+        first, place = bench.members(), bench.place
+        os.kill(_parent(bench.group), signal.SIGKILL)
         assert await eventually(lambda: bench.server.state is State.RESTARTING, within_s=10)
         assert await eventually(lambda: not any(alive(pid) for pid in first), within_s=10)
         await bench.server.ready()
+        assert not place.exists()
+
+
+@pytest.mark.parametrize("name", ["t", "a-long-name-" * 9])
+async def test_sockets_have_room_whatever_the_name_of_the_temporary_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A path of a socket may have 107 characters, and the engine would not start."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+        temporary = Path(short, name)
+        temporary.mkdir()
+        monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+        async with started(tmp_path) as bench:
+            await bench.server.ready()
+            assert_holds_a_socket(bench.place)
+            assert (temporary in bench.place.parents) == (name == "t")
+
+
+async def test_what_a_killed_worker_and_its_killed_keeper_leave_is_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+        monkeypatch.setattr(tempfile, "tempdir", short)
+        monkeypatch.setenv("TMPDIR", short)
+        worker = await _worker(tmp_path)
+        assert worker.stdout is not None
+        place, *pids = (await worker.stdout.readline()).decode().split()
+        [keeper] = {_parent(int(pid)) for pid in pids} - {int(pid) for pid in pids}
+        for pid in (keeper, worker.pid, *map(int, pids)):
+            os.kill(pid, signal.SIGKILL)
+        await worker.wait()
+        assert_holds_a_socket(Path(place))
+        assert sweep_leftovers(short=True) == 1
+        assert not Path(place).exists()
 
 
 WORKER = """
@@ -271,23 +328,31 @@ from tests.engine.test_server import started
 async def main():
     async with started(Path(sys.argv[1])) as bench:
         await bench.server.ready()
-        print(*bench.members(), flush=True)
+        print(bench.place, *bench.members(), flush=True)
         await asyncio.sleep(600)
 asyncio.run(main())
 """
 
 
+async def _worker(folder: Path) -> asyncio.subprocess.Process:
+    """Tells where its engine leaves what it leaves, and the numbers of the engine's processes."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-c", WORKER, str(folder), stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2]
+    )
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 async def test_worker_that_is_killed_leaves_no_engine(tmp_path: Path, number: signal.Signals) -> None:
-    worker = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", WORKER, str(tmp_path), stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2]
-    )
+    worker = await _worker(tmp_path)
     assert worker.stdout is not None
-    members = [int(pid) for pid in (await worker.stdout.readline()).split()]
+    place, *pids = (await worker.stdout.readline()).decode().split()
+    members = [int(pid) for pid in pids]
     assert len(members) == 2
+    assert_holds_a_socket(Path(place))
     worker.send_signal(number)
     await worker.wait()
     assert await eventually(lambda: not any(alive(pid) for pid in members), within_s=5)
+    assert await eventually(lambda: not Path(place).exists(), within_s=5)
 
 
 async def test_log_of_the_engine_goes_to_ours_in_measure(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -58,6 +58,12 @@ class Killing:
         assert self.server.process is not None
         return self.server.process.group
 
+    @property
+    def place(self) -> Path:
+        """Where the engine that runs now has its sockets."""
+        assert self.server.process is not None
+        return self.server.process.folder
+
     def members(self) -> list[Process]:
         """The processes of the engine that runs now."""
         return of_session(self.session)

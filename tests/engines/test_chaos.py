@@ -50,13 +50,15 @@ async def killed_meanwhile(killing: Killing, way: str) -> tuple[JobResult, float
 
 async def survived(killing: Killing, way: str) -> float:
     """Kill it; check the job and that nothing of the old engine is there. Answers how long the job took after that."""
-    session, deaths = killing.session, killing.server.deaths
+    session, deaths, place = killing.session, killing.server.deaths, killing.place
+    assert any(path.is_socket() for path in place.iterdir())
     result, took_s = await killed_meanwhile(killing, way)
     texts = [entry.text for entry in result.transcriptions]
     assert sum(one == other for one, other in zip(texts, ENGLISH, strict=True)) >= len(ENGLISH) - MOST_WRONG
     assert None not in texts
     assert killing.server.deaths == deaths + 1
     assert not of_session(session)
+    assert not place.exists(), "the sockets of the old one are left"
     return took_s
 
 

@@ -15,7 +15,10 @@ import io
 import json
 import os
 import signal
+import socket
 import sys
+import tempfile
+import uuid
 import wave
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -301,12 +304,22 @@ def set_manners(folder: Path, manners: Manners) -> None:
 
 async def _serve(vllm: Vllm, *, bare: bool) -> None:
     async with running_vllm(vllm):
+        print(
+            "(Worker pid=7) INFO 11-23 01:56:57 [default_loader.py:501] Loading weights took 0.01 seconds", flush=True
+        )
         print("INFO: serving", flush=True)
         if bare:
             await asyncio.Event().wait()
         core = await asyncio.create_subprocess_exec(sys.executable, "-c", "import time; time.sleep(600)")
         await core.wait()
         print("EngineDeadError: EngineCore encountered an issue.", flush=True)
+
+
+def _leave_a_socket() -> None:
+    """As the real one does, in whatever way it ends; and another file, where temporary ones go."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(Path(os.environ.get("VLLM_RPC_BASE_PATH", tempfile.gettempdir()), str(uuid.uuid4()))))
+    Path(tempfile.gettempdir(), f"vllm_dist_{uuid.uuid4().hex}").touch()
 
 
 def main() -> int:
@@ -330,6 +343,7 @@ def main() -> int:
             return 1
         case "hang":
             signal.pause()
+    _leave_a_socket()
     server = Vllm(manners, given.served_model_name, os.environ.get("VLLM_API_KEY"), f"http://127.0.0.1:{given.port}")
     asyncio.run(_serve(server, bare=given.command == "bare"))
     return 1

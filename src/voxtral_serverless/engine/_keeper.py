@@ -1,9 +1,10 @@
 """Keeps an engine: starts it in a group of its own, and ends all of it when the worker lets go or dies.
 
-Run as `python -I -S _keeper.py STATUS_FD COMMAND…`. Standard input is a pipe that only the worker holds open: its
+Run as `python -I -S _keeper.py STATUS_FD FOLDER COMMAND…`. Standard input is a pipe that only the worker holds open: its
 end means that the worker is gone, however it went. Writes JSON lines to STATUS_FD: `{"group": …}` once started, or
-`{"refused": …}`; `{"exit": …}` when the engine ends by itself; `{"gone": true}` when nothing of it is left. Standard library only, and no import of the package: it starts in
-milliseconds and has nothing that could fail.
+`{"refused": …}`; `{"exit": …}` when the engine ends by itself; `{"gone": true}` when nothing of it is left, and nothing of
+FOLDER, where it had its sockets. Standard library only, and no import of the package: it starts in milliseconds and has
+nothing that could fail.
 
 A parent-death signal alone is not enough: it reaches the API server, and leaves its engine core behind with all
 of its memory. As a subreaper the keeper inherits such orphans and sees to it that none stays, zombies included.
@@ -15,6 +16,7 @@ import ctypes
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -80,8 +82,8 @@ class Family:
         return found
 
 
-def main(status: int, command: list[str]) -> int:
-    """Run `command` until it ends or standard input does; then leave none of its processes."""
+def main(status: int, folder: str, command: list[str]) -> int:
+    """Run `command` until it ends or standard input does; then leave none of its processes, and not its `folder`."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
@@ -99,6 +101,7 @@ def main(status: int, command: list[str]) -> int:
     if family.exit is not None:
         _tell(status, {"exit": family.exit})
     family.end()
+    shutil.rmtree(folder, ignore_errors=True)
     _tell(status, {"gone": True})
     return 0
 
@@ -129,4 +132,4 @@ def _tell(status: int, message: dict[str, object]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), sys.argv[2:]))
+    sys.exit(main(int(sys.argv[1]), sys.argv[2], sys.argv[3:]))

@@ -7,10 +7,11 @@ Not here: finding any of these (`weights`, `machine`), where the model lies (`pl
 from __future__ import annotations
 
 import json
+import math
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from voxtral_serverless.child import MACHINE
@@ -25,15 +26,19 @@ from voxtral_serverless.engine.placement import (
     refuse_without_memory,
 )
 from voxtral_serverless.errors import InvalidConfiguration
+from voxtral_serverless.settings import EngineLoading
 
 MAX_NUM_BATCHED_TOKENS = 4096
-MAX_SOCKET_FOLDER = 60
-"""Characters of a folder for sockets."""
 PLACING = (
     "--quantization", "-q", "--tensor-parallel-size", "-tp", "--pipeline-parallel-size", "-pp", "--max-model-len",
     "--gpu-memory-utilization", "--kv-cache-memory-bytes", "--cpu-offload-gb",
 )  # fmt: skip
 """Who gives one of these knows what fits."""
+COMPILING = (
+    "--compilation-config", "-cc", "--cudagraph-capture-sizes", "--max-cudagraph-capture-size", "--max-num-seqs",
+    "--enforce-eager",
+)  # fmt: skip
+"""Who gives one of these, or a part of one (`-cc.mode`), says what is compiled and captured."""
 REFUSED = {
     "--disable-log-stats": "the watchdog needs its counter",
     "--host": "the engine stays on loopback",
@@ -44,12 +49,14 @@ REFUSED = {
 }
 """Flags that would blind or expose us, in full or shortened, as vLLM's parser takes them too."""
 INHERITED = (
-    *MACHINE, "TMPDIR", "SSL_CERT_FILE", "NCCL_DEBUG", "NCCL_P2P_DISABLE", "NCCL_SOCKET_IFNAME",
+    *MACHINE, "SSL_CERT_FILE", "NCCL_DEBUG", "NCCL_P2P_DISABLE", "NCCL_SOCKET_IFNAME",
     "HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR",
-    "FLASHINFER_WORKSPACE_BASE", "VLLM_CACHE_ROOT", "VLLM_LOGGING_LEVEL", "VLLM_ENABLE_STARTUP_PLAN",
-    "VLLM_CPU_KVCACHE_SPACE", "VLLM_CPU_OMP_THREADS_BIND",
+    "FLASHINFER_WORKSPACE_BASE", "VLLM_CACHE_ROOT", "VLLM_FLASHINFER_AUTOTUNE_CACHE_DIR", "VLLM_LOGGING_LEVEL",
+    "VLLM_ENABLE_STARTUP_PLAN", "VLLM_CPU_KVCACHE_SPACE", "VLLM_CPU_OMP_THREADS_BIND",
 )  # fmt: skip
 """What the engine sees of our environment: none of our settings, no token, no key."""
+PRIVATE = ("TMPDIR", "VLLM_RPC_BASE_PATH")
+"""Variables of the engine that name a folder of its process alone: it leaves sockets and other files there."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,27 @@ class Launch:
 
     arguments: tuple[str, ...]
     environment: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Boot:
+    """How the engine is to start.
+
+    Attributes:
+        timeout_s: vLLM gives up by itself after so long, too.
+        compiles: It compiles, and captures CUDA graphs; without a GPU it never does.
+        plans: It measures a GPU's memory once, and goes by that later.
+        caches: Variables that say where its caches are.
+    """
+
+    timeout_s: float = 1200.0
+    compiles: bool = True
+    plans: bool = True
+    loading: EngineLoading = "mapped"
+    caches: Mapping[str, str] = field(default_factory=dict)
+
+
+AS_IT_COMES = Boot()
 
 
 def launch(
@@ -69,6 +97,7 @@ def launch(
     key: str,
     extra: str,
     inherited: Mapping[str, str],
+    boot: Boot = AS_IT_COMES,
 ) -> Launch:
     """The command that serves `weights` on the loopback `port` to who has the `key`.
 
@@ -80,10 +109,16 @@ def launch(
     """
     added = extra_arguments(extra)
     length = context_length(weights)
-    shape = place(weights, gpus, length, check=not _placed_by_hand(added)) if gpus else None
+    shape = place(weights, gpus, length, check=not placed_by_hand(extra)) if gpus else None
     return Launch(
-        (executable, "serve", str(weights.folder), *_flags(weights, length, shape, port), *added),
-        _environment(inherited, key, Path(executable).parent)
+        (
+            *(executable, "serve", str(weights.folder)),
+            *_flags(weights, length, shape, port),
+            *_loading_flags(boot.loading),
+            *(_compile_flags(boot, added) if gpus else ["--enforce-eager"]),
+            *added,
+        ),
+        _environment(inherited, key, Path(executable).parent, boot)
         | ({} if gpus else _cpu_environment(inherited, weights, length)),
     )
 
@@ -95,7 +130,7 @@ def refuse_too_large(weights: Weights, gpus: Sequence[Gpu], available_mib: int, 
         EngineUnavailable: it does not fit on the GPUs, or, without any, in the memory that is available.
         InvalidConfiguration: `extra` cannot be used.
     """
-    if _placed_by_hand(extra_arguments(extra)):
+    if placed_by_hand(extra):
         return
     if gpus:
         place(weights, gpus, context_length(weights))
@@ -103,8 +138,13 @@ def refuse_too_large(weights: Weights, gpus: Sequence[Gpu], available_mib: int, 
         refuse_without_memory(weights, available_mib)
 
 
-def _placed_by_hand(added: Sequence[str]) -> bool:
-    return not set(PLACING).isdisjoint(_names(added))
+def placed_by_hand(extra: str) -> bool:
+    """Whether `extra` has flags of somebody who knows what fits.
+
+    Raises:
+        InvalidConfiguration: `extra` cannot be used.
+    """
+    return not set(PLACING).isdisjoint(_names(extra_arguments(extra)))
 
 
 def extra_arguments(extra: str) -> tuple[str, ...]:
@@ -137,7 +177,6 @@ def _flags(weights: Weights, length: int, shape: Shape | None, port: int) -> lis
         "--port": str(port),
         "--tokenizer-mode": "mistral",
         "--config-format": "mistral",
-        "--load-format": "mistral",
         "--generation-config": "vllm",
         "--max-model-len": str(length),
         "--max-num-seqs": str(MAX_NUM_SEQS[kind]),
@@ -152,33 +191,52 @@ def _flags(weights: Weights, length: int, shape: Shape | None, port: int) -> lis
     else:
         flags["--dtype"] = "bfloat16"
     switches = ["--disable-fastapi-docs", "--disable-uvicorn-access-log", "--enable-prefix-caching"]
-    return [part for flag in flags.items() for part in flag] + switches + ([] if shape else ["--enforce-eager"])
+    return [part for flag in flags.items() for part in flag] + switches
 
 
-def _environment(inherited: Mapping[str, str], key: str, programs: Path) -> dict[str, str]:
-    return {name: inherited[name] for name in INHERITED if name in inherited} | {
-        # What is compiled at the start is compiled with ninja, which lies beside vllm.
-        "PATH": os.pathsep.join(filter(None, (str(programs), inherited.get("PATH")))),
-        # GPUs are numbered as nvidia-smi does it, by which we reckon.
-        "CUDA_DEVICE_ORDER": inherited.get("CUDA_DEVICE_ORDER", "PCI_BUS_ID"),
-        "HF_HUB_OFFLINE": "1",
-        "TRANSFORMERS_OFFLINE": "1",
-        "VLLM_NO_USAGE_STATS": "1",
-        "DO_NOT_TRACK": "1",
-        "ORT_DISABLE_TELEMETRY": "1",
-        "NO_COLOR": "1",
-        "PYTHONUNBUFFERED": "1",
-        "VLLM_API_KEY": key,
-        "VLLM_RPC_BASE_PATH": _short_folder(inherited),
-        "VLLM_MAX_AUDIO_DECODE_DURATION_S": "3600",
-        "VLLM_MAX_AUDIO_CLIP_FILESIZE_MB": "200",
-    }
+def _loading_flags(loading: EngineLoading) -> list[str]:
+    """How the weights are read: in Mistral's format as it comes, ahead of their use, or by another reader."""
+    if loading in {"mapped", "prefetch"}:
+        ahead = ["--safetensors-load-strategy", "prefetch"] if loading == "prefetch" else []
+        return ["--load-format", "mistral", *ahead]
+    return ["--load-format", loading]
 
 
-def _short_folder(inherited: Mapping[str, str]) -> str:
-    """Where the engine's processes have their sockets: their paths may have 107 characters, 37 of them the name."""
-    folder = inherited.get("TMPDIR", "/tmp")  # noqa: S108 — what the system has for it
-    return folder if len(folder) <= MAX_SOCKET_FOLDER else "/tmp"  # noqa: S108
+def _compile_flags(boot: Boot, added: Sequence[str]) -> list[str]:
+    """What is compiled and captured, unless somebody says so himself: vLLM refuses to be told twice."""
+    if {name.partition(".")[0] for name in _names(added)} & set(COMPILING):
+        return []
+    if not boot.compiles:
+        return ["--enforce-eager"]
+    # No batch of ours decodes more tokens at once; by default vLLM captures graphs for twice as many.
+    return ["--max-cudagraph-capture-size", str(MAX_NUM_SEQS["gpu"])]
+
+
+def _environment(inherited: Mapping[str, str], key: str, programs: Path, boot: Boot) -> dict[str, str]:
+    planned = {"VLLM_ENABLE_STARTUP_PLAN": "1"} if boot.plans else {}
+    return (
+        planned
+        | dict(boot.caches)
+        | {name: inherited[name] for name in INHERITED if name in inherited}
+        | {
+            # What is compiled at the start is compiled with ninja, which lies beside vllm.
+            "PATH": os.pathsep.join(filter(None, (str(programs), inherited.get("PATH")))),
+            # GPUs are numbered as nvidia-smi does it, by which we reckon.
+            "CUDA_DEVICE_ORDER": inherited.get("CUDA_DEVICE_ORDER", "PCI_BUS_ID"),
+            "HF_HUB_OFFLINE": "1",
+            "TRANSFORMERS_OFFLINE": "1",
+            "VLLM_NO_USAGE_STATS": "1",
+            "DO_NOT_TRACK": "1",
+            "ORT_DISABLE_TELEMETRY": "1",
+            "NO_COLOR": "1",
+            "PYTHONUNBUFFERED": "1",
+            "VLLM_API_KEY": key,
+            # Its server gives up waiting for its core after 600 s, unless told otherwise.
+            "VLLM_ENGINE_READY_TIMEOUT_S": str(math.ceil(boot.timeout_s)),
+            "VLLM_MAX_AUDIO_DECODE_DURATION_S": "3600",
+            "VLLM_MAX_AUDIO_CLIP_FILESIZE_MB": "200",
+        }
+    )
 
 
 def _cpu_environment(inherited: Mapping[str, str], weights: Weights, length: int) -> dict[str, str]:

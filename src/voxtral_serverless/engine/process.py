@@ -1,7 +1,8 @@
-"""A running engine: its process behind the keeper, its log, and its certain end.
+"""A running engine: its process behind the keeper, its log, its temporary folder, and its certain end.
 
-Promises: when the block is left, however it is left, no process of the engine stays; where our own process is
-killed, the keeper sees to that. Leaves out: whether the engine is well, and what follows where it is not (`server`).
+Promises: when the block is left, however it is left, no process of the engine stays, and nothing of what it left in its
+temporary folder, sockets above all; where our own process is killed, the keeper sees to that. Leaves out: whether the
+engine is well, and what follows where it is not (`server`).
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from voxtral_serverless.engine.command import Launch
+from voxtral_serverless.engine.boot_log import BootLog
+from voxtral_serverless.engine.command import PRIVATE, Launch
 from voxtral_serverless.errors import EngineUnavailable
+from voxtral_serverless.workspace import workspace
 
 log = logging.getLogger("voxtral_serverless.engine.vllm")
 
@@ -37,10 +40,16 @@ LINE_CHARS = 2000
 
 
 class EngineProcess:
-    """An engine that was started. `group` is its process group."""
+    """An engine that was started.
 
-    def __init__(self, group: int) -> None:
-        self.group = group
+    Attributes:
+        group: Its process group.
+        folder: What it leaves in the way of sockets and temporary files is there, and goes with it.
+        boot_log: What its log has told of the phases of its start.
+    """
+
+    def __init__(self, group: int, folder: Path) -> None:
+        self.group, self.folder, self.boot_log = group, folder, BootLog()
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """How it ended, in words, as soon as it has; other processes of it may still be there."""
         self.kept = False
@@ -65,6 +74,7 @@ class EngineProcess:
         minute, passed = 0, 0
         async for line in _lines(reader):
             self._lines.append(line)
+            self.boot_log.hear(line)
             now = int(time.monotonic() // 60)
             if now != minute:
                 if passed > LINES_A_MINUTE:
@@ -113,24 +123,24 @@ async def engine_process(launch: Launch) -> AsyncIterator[EngineProcess]:
         EngineUnavailable: the command cannot be started.
     """
     told, status = os.pipe()
-    with os.fdopen(told, "rb", buffering=0) as news:
+    with os.fdopen(told, "rb", buffering=0) as news, workspace(short=True) as folder:
         try:
-            keeper = await _spawn(launch, status)
+            keeper = await _spawn(launch, status, folder)
         finally:
             os.close(status)
         try:
-            async with _talking(keeper, news) as process:
+            async with _talking(keeper, news, folder) as process:
                 yield process
         finally:
             await _let_go(keeper)
 
 
-async def _spawn(launch: Launch, status: int) -> asyncio.subprocess.Process:
+async def _spawn(launch: Launch, status: int, folder: Path) -> asyncio.subprocess.Process:
     """Start the keeper. A cancellation waits until that is done: in the middle of it, the engine would be left."""
     spawning = asyncio.ensure_future(
         asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", str(KEEPER), str(status), *launch.arguments),
-            env=launch.environment,
+            *(sys.executable, "-I", "-S", str(KEEPER), str(status), str(folder), *launch.arguments),
+            env=launch.environment | dict.fromkeys(PRIVATE, str(folder)),
             cwd="/",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -155,7 +165,7 @@ async def _let_go(keeper: asyncio.subprocess.Process) -> None:
 
 
 @asynccontextmanager
-async def _talking(keeper: asyncio.subprocess.Process, news: IO[bytes]) -> AsyncIterator[EngineProcess]:
+async def _talking(keeper: asyncio.subprocess.Process, news: IO[bytes], folder: Path) -> AsyncIterator[EngineProcess]:
     """The engine, with its log and the keeper's news being read; it has ended when the block is left."""
     status = asyncio.StreamReader()
     protocol = asyncio.StreamReaderProtocol(status)
@@ -164,7 +174,7 @@ async def _talking(keeper: asyncio.subprocess.Process, news: IO[bytes]) -> Async
         first = json.loads(await status.readline() or b"{}")
         if "group" not in first:
             raise EngineUnavailable(f"the engine cannot be started: {first.get('refused', 'its keeper died')}.")
-        process = EngineProcess(first["group"])
+        process = EngineProcess(first["group"], folder)
         assert keeper.stdout is not None
         readers = [asyncio.create_task(work) for work in (process.read_log(keeper.stdout), process.read_status(status))]
         try:

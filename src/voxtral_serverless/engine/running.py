@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 from voxtral_serverless.concurrency import in_daemon_thread
+from voxtral_serverless.engine.caches import cache_variables
+from voxtral_serverless.engine.checkpoint import TENSORS
 from voxtral_serverless.engine.client import Engine, EngineClient
-from voxtral_serverless.engine.command import launch, refuse_too_large
+from voxtral_serverless.engine.command import Boot, launch, refuse_too_large
 from voxtral_serverless.engine.external import ExternalServer, external_server
-from voxtral_serverless.engine.machine import available_memory_mib, find_vllm, seen_gpus
+from voxtral_serverless.engine.machine import Gpu, available_memory_mib, find_vllm, seen_gpus
 from voxtral_serverless.engine.placement import KNOWN
 from voxtral_serverless.engine.server import VllmServer, vllm_server
 from voxtral_serverless.engine.weights import find_weights
 from voxtral_serverless.errors import EngineUnavailable, InvalidConfiguration
-from voxtral_serverless.settings import Settings
+from voxtral_serverless.settings import EngineLoading, Settings
+from voxtral_serverless.startup import StartUp, current
+from voxtral_serverless.workspace import sweep_leftovers
+
+log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -32,33 +40,52 @@ async def running_engine(settings: Settings) -> AsyncIterator[Engine]:
             await external.ready()
             yield external
     else:
-        async with vllm_server(await in_daemon_thread(lambda: _own(settings))) as server:
+        async with vllm_server(await in_daemon_thread(partial(_own, settings, current()))) as server:
             yield server
 
 
 def _external(settings: Settings, base_url: str) -> ExternalServer:
+    return ExternalServer(external_client(settings, base_url), freeze_timeout_s=settings.engine_freeze_timeout_s)
+
+
+def external_client(settings: Settings, base_url: str) -> EngineClient:
+    """Asks the server at `VLLM_BASE_URL`.
+
+    Raises:
+        InvalidConfiguration: that is no URL.
+    """
     if not base_url.startswith(("http://", "https://")):
         raise InvalidConfiguration("VLLM_BASE_URL is not an http(s) URL.")
     key = settings.vllm_api_key.get_secret_value() if settings.vllm_api_key else None
-    client = EngineClient(base_url.rstrip("/").removesuffix("/v1"), settings.voxtral_model, key)
-    return ExternalServer(client, freeze_timeout_s=settings.engine_freeze_timeout_s)
+    return EngineClient(base_url.rstrip("/").removesuffix("/v1"), settings.voxtral_model, key)
 
 
-def _own(settings: Settings) -> VllmServer:
+def _own(settings: Settings, startup: StartUp) -> VllmServer:
     """A server that can be started: the command is there, the weights are whole, the model fits. May download."""
     executable = find_vllm(settings.vllm_executable)
     if executable is None:
         wanted = f"{settings.vllm_executable!r} (VLLM_EXECUTABLE)" if settings.vllm_executable else "`vllm`"
         raise EngineUnavailable(f"the command {wanted} is not found: install vLLM, or set VLLM_EXECUTABLE to it.")
-    gpus = seen_gpus()
+    with startup.phase("gpus"):
+        gpus = seen_gpus()
     memory = available_memory_mib()
     if known := KNOWN.get(settings.voxtral_model):  # before it is downloaded
         refuse_too_large(known, gpus, memory, settings.vllm_extra_args)
-    weights = find_weights(settings)
+    with startup.phase("weights"):
+        weights = find_weights(settings)
     refuse_too_large(weights, gpus, memory, settings.vllm_extra_args)
     key = secrets.token_hex(16)
+    sweep_leftovers(short=True)
+    boot = _boot(settings, gpus, weights.folder)
     on_port = partial(
-        launch, executable, weights, gpus, key=key, extra=settings.vllm_extra_args, inherited=dict(os.environ)
+        launch,
+        executable,
+        weights,
+        gpus,
+        key=key,
+        extra=settings.vllm_extra_args,
+        inherited=dict(os.environ),
+        boot=boot,
     )
     on_port(port=settings.vllm_port)  # a model that does not fit is refused here, before anything is started
     return VllmServer(
@@ -68,3 +95,22 @@ def _own(settings: Settings) -> VllmServer:
         start_timeout_s=settings.engine_start_timeout_s,
         freeze_timeout_s=settings.engine_freeze_timeout_s,
     )
+
+
+def _boot(settings: Settings, gpus: Sequence[Gpu], folder: Path) -> Boot:
+    """How the engine is to start, with the folders of its caches made."""
+    return Boot(
+        timeout_s=settings.engine_start_timeout_s,
+        compiles=settings.engine_compile,
+        plans=settings.engine_startup_plan,
+        loading=_loading(settings.engine_loading, folder),
+        caches=cache_variables(settings.engine_cache_dir, gpus, os.environ),
+    )
+
+
+def _loading(wanted: EngineLoading, folder: Path) -> EngineLoading:
+    """The way of reading that is wanted; the usual one where vLLM would read the other files of the repository."""
+    if wanted not in {"mapped", "prefetch"} and set(folder.glob("*.safetensors")) != set(folder.glob(TENSORS)):
+        log.warning("ENGINE_LOADING=%s is not used: beside the weights there are others, which it would read.", wanted)
+        return "mapped"
+    return wanted

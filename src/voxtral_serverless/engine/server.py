@@ -23,6 +23,7 @@ from voxtral_serverless.engine.machine import free_port
 from voxtral_serverless.engine.process import EngineProcess, engine_process
 from voxtral_serverless.engine.watchdog import WATCH_S, until_frozen
 from voxtral_serverless.errors import EngineUnavailable
+from voxtral_serverless.startup import current
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,8 @@ RESTARTS, RESTARTS_WITHIN_S = 3, 600.0
 """So many restarts in so many seconds are tried."""
 BACK_OFF_S = (1.0, 4.0, 16.0)
 HEALTH_TIMEOUT_S = 10.0
+LOOK_S = 0.1
+"""Time between two looks at an engine that is starting: somebody waits for it."""
 PORT_TRIES = 3
 """So often another port is tried, where somebody took ours between our look and the engine's."""
 DRAIN_S = 10.0
@@ -148,9 +151,7 @@ class VllmServer:
         started = time.monotonic()
         try:
             async with asyncio.timeout(self._start_timeout_s):
-                while not await self._answers():  # noqa: ASYNC110 — another process
-                    await asyncio.sleep(WATCH_S / 2)
-                await warm_up(self.client)
+                await self._come_up(process)
         except TimeoutError:
             return f"it was not ready within {self._start_timeout_s:.0f} s (ENGINE_START_TIMEOUT_S)"
         except (EngineLost, RequestRefused, EngineUnavailable) as error:
@@ -159,6 +160,17 @@ class VllmServer:
         self.state = State.READY
         self._settled.set()
         return await _first_of(self._until_unwell(), until_frozen(self.client, self._freeze_timeout_s))
+
+    async def _come_up(self, process: EngineProcess) -> None:
+        """Wait until it answers, and have it transcribe once."""
+        startup = current()
+        with startup.phase("engine_process"):
+            while not await self._answers():  # noqa: ASYNC110 — another process
+                await asyncio.sleep(LOOK_S)
+        for name, took_s in process.boot_log.phases.items():
+            startup.note(f"engine_{name}", took_s)
+        with startup.phase("engine_warm_up"):
+            await warm_up(self.client)
 
     async def _answers(self) -> bool:
         """Whether it is our engine that answers: somebody may have taken the port, which ours is about to find out."""

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from voxtral_serverless.errors import VoxtralError, public_error
 from voxtral_serverless.services import Services, running_services
 from voxtral_serverless.settings import Settings
+from voxtral_serverless.startup import StartUp, follow
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -27,13 +28,20 @@ class Backend:
 
     Attributes:
         came_up: Whether they were ready once: what fails before that is a fault of the configuration.
+        startup: How long their start took.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, startup: StartUp) -> None:
         self.came_up = False
+        self.startup = startup
         self._settings = settings
         self._begun: Future[None] = Future()
+        self._started = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), name="services")
+
+    def begun(self, timeout_s: float) -> None:
+        """Wait until what has to start has been started, or cannot be, at most so long. Blocks."""
+        self._started.wait(timeout_s)
 
     async def services(self) -> Services:
         """The services, which may still be starting; awaited in their own loop.
@@ -86,6 +94,7 @@ class Backend:
         self._end = asyncio.Event()
         self._services: asyncio.Future[Services] = self._loop.create_future()
         self._begun.set_result(None)
+        follow(self.startup)
         life = asyncio.create_task(self._live())
         await self._end.wait()
         life.cancel()
@@ -95,6 +104,7 @@ class Backend:
         try:
             async with running_services(self._settings, may_fall_back=False) as services:
                 self._services.set_result(services)
+                self._started.set()
                 await services.ready()
                 self.came_up = True
                 log.info("ready for jobs")
@@ -107,6 +117,7 @@ class Backend:
             if self._services.done():
                 self._services = self._loop.create_future()
             self._services.set_exception(public_error(error))
+            self._started.set()
             self._services.exception()  # told to every job, of which there may be none
             await asyncio.Event().wait()
 
@@ -121,9 +132,9 @@ def _pass_on(ended: asyncio.Task[Result], done: Future[Result]) -> None:
 
 
 @contextmanager
-def running_backend(settings: Settings) -> Iterator[Backend]:
+def running_backend(settings: Settings, startup: StartUp) -> Iterator[Backend]:
     """The services, starting beside the block, ended with it."""
-    backend = Backend(settings)
+    backend = Backend(settings, startup)
     backend.start()
     try:
         yield backend

@@ -48,6 +48,8 @@ class Handler:
             answer = self._refusal(error)
         status = "failed" if "error" in answer else "done"
         counts = {"audio_s": answer.get("duration"), "turns": len(answer.get("transcriptions") or ())}
+        if status == "done":
+            self._backend.startup.served(answer.get("meta", {}).get("timings", {}), began)
         took = {"status": status, "duration_s": round(time.monotonic() - began, 3)}
         log.info("job %s", status, extra=took | (counts if status == "done" else {}))
         return answer

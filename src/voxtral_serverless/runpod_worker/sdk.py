@@ -140,15 +140,23 @@ def heartbeat(*arguments: Any) -> None:
     rp_ping.Heartbeat.process_loop(*arguments)
 
 
-def serve(handle: Callable[[Retire], Handle], *, concurrency: int, checks: Sequence[Callable[[], None]]) -> None:
+def serve(
+    handle: Callable[[Retire], Handle],
+    *,
+    concurrency: int,
+    checks: Sequence[Callable[[], None]],
+    taking: Callable[[], None],
+) -> None:
     """Do jobs until the process is asked to end. Blocks, in the main thread.
 
-    `handle` makes the handler, given what it calls to stop the asking for jobs; `checks` are the SDK's fitness checks.
+    `handle` makes the handler, given what it calls to stop the asking for jobs; `checks` are the SDK's fitness checks;
+    `taking` is called when they are through, right before the first job is asked for.
     """
     scalers: list[Scaler] = []
 
     def make(config: dict[str, Any]) -> Scaler:
         scalers.append(Scaler(config))
+        taking()
         return scalers[0]
 
     def retire() -> None:

@@ -1,6 +1,7 @@
 """The worker's process, in the order in which its parts start and end.
 
-The engine boots while the SDK, which takes seconds, is imported, and while the first job is fetched and decoded.
+The engine is started first of all, and boots while the SDK, which takes seconds, is imported, and while the first job is
+fetched and decoded.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from voxtral_serverless.errors import InvalidConfiguration
 from voxtral_serverless.runpod_worker.backend import Backend, running_backend
 from voxtral_serverless.runpod_worker.handler import Handler
 from voxtral_serverless.settings import Settings
+from voxtral_serverless.startup import StartUp, process_began
 from voxtral_serverless.workspace import sweep_leftovers, workspace
 
 log = logging.getLogger(__name__)
@@ -30,6 +32,9 @@ QUEUE = "RUNPOD_WEBHOOK_GET_JOB"
 MIN_FREE_BYTES = 1_000_000_000
 """Two and a half hours of stereo take as much, decoded."""
 DECODER_TIMEOUT_S = 60.0
+ENGINE_FIRST_S = 2.0
+"""The engine's process has so long to be started before the SDK is imported, which would slow that down. Where weights
+have to be downloaded first, the SDK does not wait for them."""
 
 
 def run_worker(settings: Settings) -> int:
@@ -43,12 +48,16 @@ def run_worker(settings: Settings) -> int:
             f"{QUEUE} is not set: this command does the jobs of a RunPod serverless endpoint, and runs there. For one "
             "recording there is `voxtral-serverless transcribe`."
         )
+    startup = StartUp(process_began())
+    startup.note("interpreter", startup.now())
     _quiet_sdk()
     sweep_leftovers()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the SDK has a handler of its own
     retired: list[bool] = []
-    with running_backend(settings) as backend:
-        from voxtral_serverless.runpod_worker.sdk import Handle, Retire, serve
+    with running_backend(settings, startup) as backend:
+        backend.begun(ENGINE_FIRST_S)
+        with startup.phase("sdk"):
+            from voxtral_serverless.runpod_worker.sdk import Handle, Retire, serve
 
         def handler(retire: Retire) -> Handle:
             def retire_for_good() -> None:
@@ -57,7 +66,13 @@ def run_worker(settings: Settings) -> int:
 
             return Handler(backend, settings, retire_for_good).handle
 
-        serve(handler, concurrency=settings.max_concurrency, checks=_fitness_checks(backend))
+        checks = _fitness_checks(backend)
+        serve(
+            handler,
+            concurrency=settings.max_concurrency,
+            checks=checks,
+            taking=lambda: startup.reached("asking_for_jobs"),
+        )
     return 1 if retired else 0
 
 
