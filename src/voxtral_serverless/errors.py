@@ -19,7 +19,10 @@
     │   │   ├── AudioParameters         audio_parameters
     │   │   ├── AudioTooLong            audio_too_long
     │   │   └── AudioTooLarge           audio_too_large
-    │   └── LanguageNotSupported        language_not_supported
+    │   ├── LanguageNotSupported        language_not_supported
+    │   ├── DeploymentInvalid           deployment_invalid
+    │   ├── DeploymentUnconfirmed       deployment_unconfirmed
+    │   └── RunPodKeyRefused            runpod_key_refused
     └── ServiceError                    we, or the machine, are at fault (exit status 1)
         ├── InvalidConfiguration        invalid_configuration
         ├── EngineUnavailable           engine_unavailable
@@ -30,6 +33,8 @@
         ├── ResultTooLarge              result_too_large
         ├── StageFailed                 stage_failed          (a retry may help)
         ├── DiskFull                    disk_full             (a retry may help)
+        ├── RunPodUnreachable           runpod_unreachable    (a retry may help)
+        ├── RunPodRefused               runpod_refused
         └── InternalError               internal_error
 
 A message is a sentence for the caller that says what to do. It never holds a traceback, a path of the
@@ -181,6 +186,24 @@ class LanguageNotSupported(InputError):
     code = "language_not_supported"
 
 
+class DeploymentInvalid(InputError):
+    """The flags or the file of `deploy` are wrong; the message lists every fault at once."""
+
+    code = "deployment_invalid"
+
+
+class DeploymentUnconfirmed(InputError):
+    """What `deploy` would change is there already, and nobody said that it may."""
+
+    code = "deployment_unconfirmed"
+
+
+class RunPodKeyRefused(InputError):
+    """RunPod's API needs a key, or does not take the one that it got."""
+
+    code = "runpod_key_refused"
+
+
 class ServiceError(VoxtralError):
     """The worker or its machine is at fault."""
 
@@ -247,6 +270,19 @@ class DiskFull(ServiceError):
 
     code = "disk_full"
     retryable = True
+
+
+class RunPodUnreachable(ServiceError):
+    """RunPod's API does not answer, or not with what it should."""
+
+    code = "runpod_unreachable"
+    retryable = True
+
+
+class RunPodRefused(ServiceError):
+    """RunPod's API answered that it does not do what was asked; the message has its reason."""
+
+    code = "runpod_refused"
 
 
 class InternalError(ServiceError):
