@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup demo test engine diarization demo-engine test-engines soak lint lock docs clean
+.PHONY: setup demo test engine diarization demo-engine test-engines soak bench-reliability lint lock docs clean
 
 setup: $(STAMP)
 
@@ -45,7 +45,11 @@ test-engines: setup engine diarization
 
 # The long repetitions: every way of killing the engine, ten times; a job handed out with the signal to end, fifty times.
 soak: setup engine diarization
-	$(BIN)/python -m pytest tests/engines tests/runpod_worker -m soak
+	$(BIN)/python -m pytest tests/engines tests/runpod_worker tests/audio -m soak
+
+# The scoreboard of reliability, a JSON object for each number.
+bench-reliability: setup
+	$(BIN)/python bench/reliability.py
 
 lint: setup
 	$(BIN)/ruff check .

@@ -89,8 +89,32 @@ def test_job_from_stdin_by_url(origin: Origin) -> None:
 
 
 def test_source_may_be_a_url(origin: Origin) -> None:
-    done = command("transcribe", f"{origin.url}/ok", "--language", "fr")
+    """The headers of a job's own recording do not go to another."""
+    job = json.dumps({"input": {"audio_url": "https://example.com/", "audio_headers": {"X-Other": "secret"}}})
+    key = ("--audio-header", "Authorization: Bearer a:b")
+    done = command("transcribe", f"{origin.url}/ok", "--language", "fr", "--job", "-", *key, stdin=job)
     assert json.loads(done.stdout)["transcriptions"][0]["text"] is None
+    assert origin.requests[-1]["Authorization"] == "Bearer a:b"
+    assert "X-Other" not in origin.requests[-1]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["https://example.com/", "--audio-header", "secret"],
+        ["https://example.com/", "--audio-header", "A: secret", "--audio-header", "A: secret"],
+        ["file.wav", "--audio-header", "Authorization: secret"],
+    ],
+)
+def test_header_that_cannot_be_sent(arguments: list[str]) -> None:
+    from typer.testing import CliRunner
+
+    from voxtral_serverless.cli import app
+
+    done = CliRunner().invoke(app, ["transcribe", *arguments])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith("invalid_input: --audio-header ")
+    assert "secret" not in done.stderr
 
 
 def test_defaults_of_jobs_from_the_environment(short: Path) -> None:

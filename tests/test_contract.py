@@ -3,7 +3,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voxtral_serverless.contract import (
@@ -25,6 +25,13 @@ def job(**fields: Any) -> dict[str, Any]:
     return {"input": {"audio_url": URL, **fields}}
 
 
+def nested(depth: int) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(depth - 1):
+        value = {"a": value}
+    return value
+
+
 def fault(payload: object) -> str:
     with pytest.raises(InvalidJob) as caught:
         parse_job(payload)
@@ -44,7 +51,7 @@ def test_defaults() -> None:
         "audio_url": URL, "audio_base64": None, "task": "transcribe_diarized", "language": None, "summary": False,
         "sentiment": False, "num_speakers": None, "min_speakers": None, "max_speakers": None, "channels": "auto",
         "speaker_labels": [], "formats": [], "output_language": None, "sentiment_by_speaker": False,
-        "word_timestamps": False, "metadata": None,
+        "word_timestamps": False, "metadata": None, "audio_headers": None,
     }  # fmt: skip
 
 
@@ -95,6 +102,19 @@ def test_language_that_is_none(code: str) -> None:
         ({"input": {"audio_url": "http://a..b/x"}}, "not a valid URL"),
         ({"input": {"audio_base64": "not base64!"}}, "not valid base64"),
         ({"input": {"audio_base64": "AAA"}}, "not valid base64"),
+        ({"input": {"audio_url": f"https://example.com/{'a' * 9000}"}}, "longer than 8192 characters"),
+        ({"input": {"audio_base64": "AAAA", "audio_headers": {}}}, "audio_headers go with audio_url only"),
+        (job(audio_headers=["A: b"]), "audio_headers: an object of strings"),
+        (job(audio_headers={"A": 1}), "audio_headers: an object of strings"),
+        (job(audio_headers={"a b": "1"}), "audio_headers: a name is none"),
+        (job(audio_headers={"A": "1", "a": "2"}), "audio_headers: a name is there twice"),
+        (job(audio_headers={"A": "1\r\nB: 2"}), "audio_headers: a value holds something other"),
+        (job(audio_headers={"A": "é"}), "audio_headers: a value holds something other"),
+        (job(audio_headers={"A": "x" * 20_000}), "audio_headers: more than 16 headers, or 16384 characters"),
+        (job(audio_headers={f"A{number}": "1" for number in range(17)}), "audio_headers: more than 16 headers"),
+        (job(metadata={"a": "x" * 100_000}), "metadata: more than 100000 bytes"),
+        (job(metadata=nested(33)), "metadata: nested more than 32 deep"),
+        (job(metadata=nested(5000)), "metadata"),
     ],
 )
 def test_fault_is_named(payload: object, said: str) -> None:
@@ -146,6 +166,54 @@ def test_options_have_no_recording() -> None:
         parse_options({"audio_url": URL})
 
 
+def test_metadata_within_its_bounds_is_untouched() -> None:
+    assert parse_job(job(metadata=nested(32))).metadata == nested(32)
+    assert parse_job(job(metadata={"a": [[1], "é" * 40_000]})).metadata == {"a": [[1], "é" * 40_000]}
+
+
+@pytest.mark.parametrize(
+    "name", ["Host", "range", "If-Range", "ACCEPT-ENCODING", "Content-Length", "Connection", "Transfer-Encoding", "TE"]
+)
+def test_header_of_the_connection_is_refused(name: str) -> None:
+    assert f"audio_headers: {name}: the worker's own" in fault(job(audio_headers={name: "x"}))
+
+
+@pytest.mark.parametrize("headers", [{"Authorization": "Bearer cAnArY"}, {"cAnArY\n": "cAnArY"}, {"A": ["cAnArY"]}])
+def test_header_is_told_to_nobody(headers: dict[str, Any]) -> None:
+    if "Authorization" not in headers:
+        assert "cAnArY" not in fault(job(audio_headers=headers))
+        return
+    parsed = parse_job(job(audio_headers=headers))
+    assert "cAnArY" not in repr(parsed) + str(parsed) + parsed.model_dump_json() + str(parsed.model_dump())
+    assert parsed.audio_headers is not None
+    assert parsed.audio_headers["Authorization"].get_secret_value() == "Bearer cAnArY"
+
+
+def test_defaults_of_the_endpoint_hold_no_headers() -> None:
+    with pytest.raises(InvalidJob, match="audio_headers"):
+        parse_options({}, {"audio_headers": {"Authorization": "Bearer x"}})
+
+
+header_names = st.sampled_from(["Authorization", "X-Key", "Host", "rAnGe", "a b"]) | st.text(max_size=12)
+header_values = (
+    st.text(max_size=20) | st.text(st.characters(min_codepoint=0, max_codepoint=127), max_size=20) | st.none()
+)
+
+
+@settings(max_examples=1000)
+@given(st.dictionaries(header_names, header_values, max_size=18) | st.text() | st.lists(header_values))
+def test_any_headers_can_be_sent_or_are_refused(headers: Any) -> None:
+    try:
+        kept = parse_job(job(audio_headers=headers)).audio_headers or {}
+    except InvalidJob:
+        assert "audio_headers: " in fault(job(audio_headers=headers))
+        return
+    for name, value in kept.items():
+        line = f"{name}: {value.get_secret_value()}"
+        assert line.isascii() and line.isprintable() and line.partition(": ")[0].isprintable()  # noqa: PT018
+        assert name.lower() not in ("host", "range", "connection", "content-length")
+
+
 names = st.sampled_from([*JobInput.model_fields, "langage", "x"])
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 30) | st.text(max_size=8) | st.sampled_from(["fr", URL, "AAAA", "mix"]),
@@ -154,6 +222,7 @@ values = st.recursive(
 )
 
 
+@settings(max_examples=1000)
 @given(st.dictionaries(names, values, max_size=8))
 def test_any_job_parses_or_is_an_invalid_job(fields: dict[str, Any]) -> None:
     try:

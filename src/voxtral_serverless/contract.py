@@ -9,16 +9,24 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, TypeVar
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SecretStr,
+    ValidationError,
+)
 
 from voxtral_serverless.errors import InvalidJob, Notice
+from voxtral_serverless.job_limits import bounded_metadata, sendable_headers, web_address
 from voxtral_serverless.plain_text import plain
 
 Task = Literal["transcribe", "transcribe_diarized"]
@@ -54,19 +62,6 @@ def _language(value: str) -> str:
     return code
 
 
-def _web_address(value: str) -> str:
-    """The URL as it is; a ValueError where it is not one that can be fetched."""
-    try:
-        parts = urlsplit(value)
-        host, _ = parts.hostname, parts.port
-        (host or "").encode("idna")
-    except ValueError as error:
-        raise ValueError("not a valid URL") from error
-    if parts.scheme not in ("http", "https") or not host:
-        raise ValueError("only http and https URLs are fetched, e.g. https://example.com/call.wav")
-    return value
-
-
 def _base64_text(value: str) -> str:
     """The text without line breaks and `data:` head; a ValueError where it is not base64."""
     body = "".join((value.partition(",")[2] if value.startswith("data:") else value).split())
@@ -87,15 +82,6 @@ def _speaker_names(names: list[str]) -> list[str]:
     if any(re.fullmatch(r"SPEAKER_\d+", name) for name in tidy):
         raise ValueError("names of the form SPEAKER_00 are given by the worker")
     return tidy
-
-
-def _plain_json(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    """The object as it is; a ValueError where JSON cannot carry it (NaN, half a character)."""
-    try:
-        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
-    except ValueError as error:
-        raise ValueError("holds NaN, an infinite number or half a character, which JSON cannot carry") from error
-    return value
 
 
 Language = Annotated[str, AfterValidator(_language)]
@@ -140,7 +126,7 @@ class JobOptions(BaseModel):
     """Ask for the sentiment of each speaker."""
     word_timestamps: bool = False
     """Ask for the time of each word."""
-    metadata: Annotated[dict[str, JsonValue], AfterValidator(_plain_json)] | None = None
+    metadata: Annotated[dict[str, JsonValue], AfterValidator(bounded_metadata)] | None = None
     """Echoed back untouched."""
 
     @property
@@ -152,10 +138,12 @@ class JobOptions(BaseModel):
 class JobInput(JobOptions):
     """The `input` of a job: exactly one recording, and what to do with it."""
 
-    audio_url: Annotated[str, AfterValidator(_web_address)] | None = None
+    audio_url: Annotated[str, AfterValidator(web_address)] | None = None
     """http(s) URL of the recording."""
     audio_base64: Annotated[str, AfterValidator(_base64_text)] | None = None
     """The recording itself, base64-coded; for small files."""
+    audio_headers: Annotated[dict[str, SecretStr], BeforeValidator(sendable_headers)] | None = None
+    """Headers for `audio_url`, e.g. Authorization; secret, not sent on where it redirects to another origin."""
 
     def inline_audio(self) -> bytes:
         """The bytes of `audio_base64`."""
@@ -240,12 +228,13 @@ def _count(fields: Mapping[str, Any], name: str) -> int:
 def _recordings_given(fields: Mapping[str, Any]) -> list[str]:
     given = [name for name in ("audio_url", "audio_base64") if fields.get(name) is not None]
     if len(given) == 1:
-        return []
+        idle = fields.get("audio_headers") is not None and given != ["audio_url"]
+        return ["audio_headers go with audio_url only"] if idle else []
     return [f"exactly one of audio_url and audio_base64 is needed, {'both are' if given else 'neither is'} given"]
 
 
 def _unknown_field(name: str, known: list[str]) -> str:
-    nearest = get_close_matches(name.lower(), known, n=1, cutoff=0.5)
+    nearest = get_close_matches(name[:60].lower(), known, n=1, cutoff=0.5)
     hint = f"did you mean '{nearest[0]}'?" if nearest else f"known are {', '.join(known)}"
     return f"unknown field {name[:60]!r}: {hint}"
 

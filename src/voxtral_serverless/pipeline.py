@@ -15,7 +15,8 @@ from typing import Any
 from voxtral_serverless import __version__
 from voxtral_serverless.analysis.stage import analyse
 from voxtral_serverless.audio.decode import decode
-from voxtral_serverless.audio.fetch import FetchLimits, InlineAudio, RemoteAudio, Source, fetch
+from voxtral_serverless.audio.download import FetchLimits
+from voxtral_serverless.audio.fetch import InlineAudio, RemoteAudio, Source, fetch
 from voxtral_serverless.audio.recording import Recording
 from voxtral_serverless.concurrency import together
 from voxtral_serverless.contract import JobInput, JobOptions, JobResult, Meta, TimedWord, Transcription
@@ -79,7 +80,9 @@ async def _heard(run: Run, source: Source, folder: Path) -> tuple[Recording, Lis
 
 def source_of(job: JobInput) -> Source:
     """Where the recording of a job is."""
-    return RemoteAudio(job.audio_url) if job.audio_url else InlineAudio(job.inline_audio())
+    if job.audio_url:
+        return RemoteAudio(job.audio_url, job.audio_headers or {})
+    return InlineAudio(job.inline_audio())
 
 
 async def _render(run: Run, utterances: list[Utterance], conversation: Conversation) -> dict[str, Any]:

@@ -6,17 +6,29 @@ is generated from it (`python scripts/configuration_docs.py`). Units are in the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, JsonValue, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from voxtral_serverless.audio.addresses import hosts_of, ports_of
 from voxtral_serverless.contract import Language, parse_options
 from voxtral_serverless.errors import InvalidConfiguration, InvalidJob
 
 LabelLanguage = Literal["fr", "en"]
 EngineLoading = Literal["mapped", "prefetch", "safetensors", "fastsafetensors", "instanttensor", "runai_streamer"]
+
+
+def _read_by(reader: Callable[[str], object]) -> Callable[[str], str]:
+    """A validator that leaves the text as it is where `reader` can read it."""
+
+    def checked(text: str) -> str:
+        reader(text)
+        return text
+
+    return checked
 
 
 class Settings(BaseSettings):
@@ -157,6 +169,16 @@ class Settings(BaseSettings):
 
     fetch_connect_timeout_s: float = Field(15, gt=0, le=86_400)
     """Longest time to wait for a connection, and for the next bytes of a download."""
+
+    fetch_min_rate_kib_s: float = Field(16, ge=0, le=1_000_000)
+    """A download that brings less than so many KiB (1024 bytes) a second, over 30 s of waiting, is given up; 0: never."""
+
+    fetch_ports: Annotated[str, AfterValidator(_read_by(ports_of))] = ""
+    """Ports besides 80 and 443 that a job's URLs may name, e.g. `8080,8443`."""
+
+    fetch_hosts: Annotated[str, AfterValidator(_read_by(hosts_of))] = ""
+    """Where set, a job reaches only these hosts, by `audio_url`, its redirects and `s3Config`: names and addresses, or
+    `*.example.org` for all names below it, e.g. `media.example.com,*.example.org`. The only durable guard there is."""
 
     host: str = "127.0.0.1"
     """Where the HTTP API listens."""

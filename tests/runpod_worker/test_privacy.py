@@ -70,13 +70,17 @@ def told_jobs(stand: Stand, marker: str) -> dict[str, tuple[dict[str, Any], dict
     everything = {"summary": True, "sentiment": True, "formats": ["srt", "txt"], "task": "transcribe_diarized"}
     said = base64.b64encode(clip).decode()
     junk = base64.b64encode(marker.encode() * 9).decode()
+    headers = {"audio_headers": {"Authorization": f"Bearer {marker}", "X-Key": marker}}
     bucket = {"endpointUrl": f"http://127.0.0.1:9/{marker}", "bucketName": marker, "accessId": marker}
     return {
-        "by_url": ({"audio_url": f"{origin}/clip/6.2?sig={marker}"} | marked | everything, {"webhook": marker}),
+        "by_url": (
+            {"audio_url": f"{origin}/clip/6.2?sig={marker}"} | headers | marked | everything,
+            {"webhook": marker},
+        ),
         "redirected": ({"audio_url": f"{origin}/to?url=/clip/6.2?sig={marker}"} | marked | everything, {}),
         "by_base64": ({"audio_base64": said} | marked | everything, {"s3Config": bucket | {"accessSecret": marker}}),
         "not_there": ({"audio_url": f"{origin}/{marker}/a.wav?sig={marker}"} | marked, {}),
-        "nobody_there": ({"audio_url": f"http://127.0.0.1:9/{marker}.wav?{marker}"} | marked, {}),
+        "nobody_there": ({"audio_url": f"http://127.0.0.1:9/{marker}.wav?{marker}"} | headers | marked, {}),
         "password": ({"audio_url": f"{origin.replace('//', f'//user:{marker}@')}/ok"} | marked, {}),
         "no_host": ({"audio_url": f"https://nowhere.invalid/{marker}?{marker}"} | marked, {}),
         "no_audio": ({"audio_url": f"{origin}/html?{marker}"} | marked, {}),

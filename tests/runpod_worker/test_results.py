@@ -317,6 +317,13 @@ class TestNotUploaded:
         assert "the bucket's address is refused" in told
         assert "secret" not in told
 
+    async def test_host_that_is_not_listed(self, s3: S3) -> None:
+        """`FETCH_HOSTS` holds for buckets too, and not for the operator's own."""
+        listed = load_settings(max_result_mb=0.015, fetch_allow_private=True, fetch_hosts="*.example.org")
+        assert "the bucket's address is refused" in await self.slim(bucket_at(s3), listed)
+        assert s3.requests == []
+        assert (await delivered(LARGE, listed, replace(bucket_at(s3), trusted=True)))["result_url"]
+
     async def test_operators_own_bucket_may_be_anywhere(self, s3: S3) -> None:
         bucket = replace(bucket_at(s3), trusted=True)
         sent = await delivered(LARGE, load_settings(max_result_mb=0.015), bucket)

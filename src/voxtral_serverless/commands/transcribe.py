@@ -52,6 +52,10 @@ def transcribe(
     sentiment_by_speaker: Annotated[bool | None, typer.Option(help="Ask for each speaker's sentiment.")] = None,
     word_timestamps: Annotated[bool | None, typer.Option(help="Ask for the time of each word.")] = None,
     metadata: Annotated[str | None, typer.Option(help="A JSON object to be echoed back.")] = None,
+    audio_headers: Annotated[
+        list[str] | None,
+        typer.Option("--audio-header", metavar="<name: value>", help="A header for the URL's server; repeat it."),
+    ] = None,
     engine: Annotated[EngineName | None, typer.Option(help="Who transcribes; default: ENGINE.")] = None,
     output_format: Annotated[OutputFormat, typer.Option("--format", help="What to print.")] = "json",
     output: Annotated[Path | None, typer.Option(help="Write the result to this file; - is stdout.")] = None,
@@ -67,7 +71,8 @@ def transcribe(
     }  # fmt: skip
     with door(logging.INFO if verbose else logging.WARNING):
         given["metadata"] = _parsed(metadata, "--metadata") if metadata else None
-        fields = _job_file(job) | {name: value for name, value in given.items() if value is not None}
+        headers = {"audio_headers": _headers(audio_headers)} if audio_headers else {}
+        fields = _job_file(job, source) | headers | {name: value for name, value in given.items() if value is not None}
         _check_output(output, source, job)
         result = _run(source, fields, engine, output_format)
         _write(_rendered(result, output_format), output)
@@ -80,8 +85,18 @@ def _parsed(text: str, what: str) -> Any:
         raise InvalidJob(f"{what} is not valid JSON.") from error
 
 
-def _job_file(path: Path | None) -> dict[str, Any]:
-    """The fields of the job in a file, or on stdin; none where no file is given."""
+def _headers(lines: list[str]) -> dict[str, str]:
+    headers = {name.strip(): value for name, _, value in (line.partition(":") for line in lines)}
+    if len(headers) < len(lines) or not all(":" in line for line in lines):
+        raise InvalidJob("--audio-header takes 'Name: value', each name once.")
+    return headers
+
+
+def _job_file(path: Path | None, source: str | None) -> dict[str, Any]:
+    """The fields of the job in a file, or on stdin; none where no file is given.
+
+    Where SOURCE takes the place of the job's recording, the headers that were for it are dropped.
+    """
     from voxtral_serverless.contract import job_fields
 
     if path is None:
@@ -92,7 +107,8 @@ def _job_file(path: Path | None) -> dict[str, Any]:
         raise SourceNotFound(f"there is no job file {str(path)!r}.") from error
     except (OSError, ValueError) as error:
         raise SourceUnreadable(f"the job file {str(path)!r} may not be read.") from error
-    return job_fields(_parsed(text, f"the job file {str(path)!r}"))
+    fields = job_fields(_parsed(text, f"the job file {str(path)!r}"))
+    return {name: value for name, value in fields.items() if source is None or name != "audio_headers"}
 
 
 def _run(
@@ -120,6 +136,8 @@ def _job(source: str | None, fields: dict[str, Any], defaults: dict[str, Any]) -
         raise InvalidJob("no recording is given: name a file or a URL, or a job that has one (--job).")
     recordings = {"audio_url", "audio_base64"} if source else set()
     rest = {name: value for name, value in fields.items() if name not in recordings}
+    if source and "audio_headers" in rest and "://" not in source:
+        raise InvalidJob("--audio-header goes with a URL, not with a file.")
     if source is None or re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", source):
         parsed = parse_job({"input": rest | ({"audio_url": source} if source else {})}, defaults)
         return parsed, source_of(parsed)

@@ -27,7 +27,7 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from voxtral_serverless.audio.addresses import AddressRefused, guarded_socket
+from voxtral_serverless.audio.addresses import AddressPolicy, AddressRefused
 from voxtral_serverless.errors import Notice, ResultTooLarge
 
 if TYPE_CHECKING:
@@ -106,9 +106,9 @@ async def deliverable(
     if size <= limit:
         return answer
     try:
-        anywhere = settings.fetch_allow_private or (bucket is not None and bucket.trusted)
+        policy = AddressPolicy(allow_private=True) if bucket and bucket.trusted else AddressPolicy.of(settings)
         async with asyncio.timeout(min(upload_timeout_s, UPLOAD_TIMEOUT_S)):
-            url = await _uploaded(answer, job_id, bucket, anywhere)
+            url = await _uploaded(answer, job_id, bucket, policy)
     except TimeoutError:
         return _slimmed(answer, limit, "the bucket did not take it in time")
     except _NotUploaded as error:
@@ -245,7 +245,7 @@ class _NotUploaded(Exception):
     """Why, in words that the caller may read."""
 
 
-async def _uploaded(answer: dict[str, Any], job_id: str, bucket: Bucket | None, allow_private: bool) -> str:
+async def _uploaded(answer: dict[str, Any], job_id: str, bucket: Bucket | None, policy: AddressPolicy) -> str:
     """The URL, signed for a week, at which the answer now lies.
 
     Raises:
@@ -253,21 +253,20 @@ async def _uploaded(answer: dict[str, Any], job_id: str, bucket: Bucket | None, 
     """
     if bucket is None:
         raise _NotUploaded("no bucket is named, by s3Config or BUCKET_*")
-    url = _object_url(bucket, job_id, allow_private)
+    url = _object_url(bucket, job_id, policy)
     body = json.dumps(answer, ensure_ascii=False).encode()
-    await _put(url, body, bucket, allow_private)
+    await _put(url, body, bucket, policy)
     return _signed_link(url, bucket)
 
 
-def _object_url(bucket: Bucket, job_id: str, allow_private: bool) -> str:
+def _object_url(bucket: Bucket, job_id: str, policy: AddressPolicy) -> str:
     """Where the answer goes, the bucket in the path: no host is dialled but the one that was named."""
     try:
+        policy.check(bucket.endpoint_url)
         parts = urlsplit(bucket.endpoint_url)
-        public = parts.scheme == "https" and parts.port in (None, 443)
-    except ValueError as error:
+    except (AddressRefused, ValueError) as error:
         raise _refused() from error
-    allowed = public or (allow_private and parts.scheme in ("http", "https"))
-    if not allowed or not parts.hostname or "@" in parts.netloc:
+    if parts.scheme != "https" and not policy.allow_private:
         raise _refused()
     file = re.sub(r"[^A-Za-z0-9._-]", "_", job_id)[:200] or "job"
     folder = f"{quote(parts.path.rstrip('/'), safe='/%')}/{quote(bucket.name, safe='')}/voxtral-serverless"
@@ -275,14 +274,14 @@ def _object_url(bucket: Bucket, job_id: str, allow_private: bool) -> str:
 
 
 def _refused() -> _NotUploaded:
-    return _NotUploaded("the bucket's address is refused: this worker uploads to public https servers on port 443 only")
+    return _NotUploaded("the bucket's address is refused: this worker uploads to public https servers only")
 
 
-async def _put(url: str, body: bytes, bucket: Bucket, allow_private: bool) -> None:
+async def _put(url: str, body: bytes, bucket: Bucket, policy: AddressPolicy) -> None:
     """Send the object, again where that may help."""
     import aiohttp
 
-    connector = aiohttp.TCPConnector(socket_factory=guarded_socket(allow_private))
+    connector = aiohttp.TCPConnector(socket_factory=policy.socket_factory())
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=ANSWER_TIMEOUT_S, sock_read=ANSWER_TIMEOUT_S)
     failure: str | None = None
     async with aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session:
