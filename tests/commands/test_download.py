@@ -14,6 +14,7 @@ from tests.engine.test_weights import MINI, model
 from tests.fakes.hub import COMMIT, Hosted, Hub, running_hub
 from tests.transcription.test_aligner_models import FILES, FRENCH
 from voxtral_serverless.diarization.models import PINNED
+from voxtral_serverless.transcription.aligner_models import PINNED as ALIGNERS
 
 GATED = {LEGACY, SEGMENTATION}
 
@@ -24,7 +25,9 @@ async def hub() -> AsyncIterator[Hub]:
     pyannote = {
         name: Hosted(files, PINNED[name], gated=name in GATED, accepted=True) for name, files in LEGACY_FILES.items()
     }
-    async with running_hub(Hub(pyannote | {MINI: Hosted(model()), FRENCH: Hosted(FILES)}, token=TOKEN)) as running:
+    async with running_hub(
+        Hub(pyannote | {MINI: Hosted(model()), FRENCH: Hosted(FILES, ALIGNERS[FRENCH])}, token=TOKEN)
+    ) as running:
         yield running
 
 
@@ -66,7 +69,7 @@ async def test_all_models_are_brought_and_told(hub: Hub, tmp_path: Path) -> None
     assert [Path(line[2]) for line in done.lines] == [
         snapshots / f"models--{name.replace('/', '--')}" / "snapshots" / commit
         for name, commit in [
-            (SEGMENTATION, PINNED[SEGMENTATION]), (EMBEDDING, PINNED[EMBEDDING]), (FRENCH, COMMIT), (MINI, COMMIT),
+            (SEGMENTATION, PINNED[SEGMENTATION]), (EMBEDDING, PINNED[EMBEDDING]), (FRENCH, ALIGNERS[FRENCH]), (MINI, COMMIT),
         ]
     ]  # fmt: skip
     assert sorted(file.name for file in Path(done.lines[-1][2]).iterdir()) == sorted(model())
