@@ -11,10 +11,11 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from safetensors.torch import save
+from safetensors.torch import load, save
 
 MELS = 128
 POSITIONS = 1_500
@@ -83,6 +84,26 @@ def mistral_weights(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return weights
 
 
+def halved(weight: torch.Tensor, heads: int) -> torch.Tensor:
+    """The inverse of `interleaved`."""
+    rows, width = weight.shape
+    return weight.view(heads, rows // heads // 2, 2, width).transpose(1, 2).reshape(rows, width)
+
+
+def read_weights(weights: dict[str, torch.Tensor], names: Iterable[str]) -> dict[str, torch.Tensor]:
+    """The weights that Hugging Face's model calls `names`, from those under Mistral's: the inverse of `mistral_weights`."""
+    state = {}
+    for name in names:
+        if name.removeprefix("model.") == POSITION_WEIGHT:
+            continue
+        renamed = mistral_name(name)
+        weight = weights[renamed].float()
+        if found := ROTARY.fullmatch(renamed):
+            weight = halved(weight, TEXT["heads"] if found.group(1) == "wq" else TEXT["key_heads"])
+        state[name] = weight.contiguous()
+    return state
+
+
 def params() -> dict[str, object]:
     """What params.json says of the model."""
     encoder = {
@@ -125,6 +146,11 @@ def write_model(state: dict[str, torch.Tensor], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "consolidated.safetensors").write_bytes(save(mistral_weights(state)))
     (folder / "params.json").write_text(json.dumps(params(), indent=2) + "\n", encoding="utf-8")
+
+
+def read_model(folder: Path, names: Iterable[str]) -> dict[str, torch.Tensor]:
+    """What `write_model` wrote into `folder`, for the model that has weights of these `names`."""
+    return read_weights(load((folder / "consolidated.safetensors").read_bytes()), names)
 
 
 if __name__ == "__main__":

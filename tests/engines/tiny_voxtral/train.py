@@ -1,17 +1,19 @@
-"""Train the tiny Voxtral on the two calls: each turn's own words, silence, one summary, one sentiment.
+"""Train the tiny Voxtral on the two calls: each turn's own words, windows of them, silence, one summary, one sentiment.
 
-Needs two CPU cores, 3 GB of memory, some forty minutes, and an environment with torch, transformers, mistral_common,
-av, soundfile, soxr and safetensors. From the repository's root:
+Needs two CPU cores, 3 GB of memory, more than an hour, and an environment with torch, transformers, mistral_common, av,
+soundfile, soxr and safetensors, which that of the tests' engine has. From the repository's root:
 
-    python -m tests.engines.tiny_voxtral.train FOLDER
+    PYTHONPATH=src .venv-engine/bin/python -m tests.engines.tiny_voxtral.train FOLDER [--from OLDER]
 
-fills FOLDER with consolidated.safetensors, params.json and tekken.json. Promised is a model that says the turns of
-these two recordings, cut anywhere near their edges; it knows no other speech, and its answers in chat hang on no
-word of the prompt. README.md has the figures.
+fills FOLDER with consolidated.safetensors, params.json and tekken.json. With `--from` the last phase alone goes on from the
+model in the folder OLDER. Promised is a model that says the turns of these two recordings, cut anywhere near their edges,
+and what the worker's planner sends of them; it knows no other speech, and its answers in chat hang on no word of the
+prompt. README.md has the figures.
 """
 
 from __future__ import annotations
 
+import argparse
 import base64
 import copy
 import io
@@ -19,12 +21,10 @@ import json
 import logging
 import math
 import random
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
 import numpy as np
 import soundfile
 import soxr
@@ -34,20 +34,14 @@ from mistral_common.protocol.instruct.messages import SystemMessage, UserMessage
 from mistral_common.protocol.instruct.request import ChatCompletionRequest
 from mistral_common.protocol.transcription.request import TranscriptionRequest
 from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
-from numpy.typing import NDArray
 from torch import nn
 from transformers import VoxtralConfig, VoxtralForConditionalGeneration
 
-from .convert import AUDIO, CONTEXT, MELS, NORM_EPS, POSITIONS, ROPE_THETA, TEXT, write_model
+from .calls import Call, Turn, Wave, read_calls
+from .convert import AUDIO, CONTEXT, MELS, NORM_EPS, POSITIONS, ROPE_THETA, TEXT, read_model, write_model
 from .tokenizer import SPECIAL_TOKENS, VOCABULARY, write_tokenizer
 
 LOG = logging.getLogger(__name__)
-
-Wave = NDArray[np.float32]
-
-HERE = Path(__file__).parent
-EXAMPLES = HERE.parents[2] / "examples"
-CALLS = (("en", EXAMPLES / "call"), ("fr", HERE / "appel"))
 
 RATE = 16_000
 PHONE_RATE = 8_000
@@ -60,9 +54,13 @@ WARM_UP = 50
 PROMPTS_WEIGHT = 0.2
 AVERAGE = 0.98
 
+ENGLISH_SHARE = 0.7
+"""Of the windows: the English call is the longer one, and may be cut inside its turns."""
 EARLY_S, LATE_S = 0.45, 0.12
 LEAD_IN_S = 0.5
 NOISE = 0.003
+
+LETTERS = [chr(code) for code in range(32, 127)]
 
 EOS, PAD, AUDIO_TOKEN, IGNORED = 2, 11, 24, -100
 
@@ -94,9 +92,10 @@ class Phase:
 
     Attributes:
         seconds: Length of the window that the encoder hears.
-        clips: How many of them a step takes.
+        clips: How many of them, of one turn each, a step takes.
+        windows: How many more, of whatever the planner cuts out of a call.
         prompts: How many chat prompts a step takes beside them.
-        odd: Share of the prompts that have words of any tokens whatever.
+        odd: Share of the prompts that have words of any tokens whatever; of a third of so many, any characters.
         rate: Peak learning rate.
         taken: How far the weights go from those before towards those that were learned.
     """
@@ -104,6 +103,7 @@ class Phase:
     seconds: int
     steps: int
     clips: int
+    windows: int
     prompts: int
     odd: float
     rate: float
@@ -112,21 +112,12 @@ class Phase:
 
 
 PHASES = (
-    Phase(seconds=8, steps=700, clips=20, prompts=2, odd=0, rate=3e-3, taken=1, report_every=175),
-    Phase(seconds=WINDOW_S, steps=700, clips=12, prompts=2, odd=0, rate=1e-3, taken=1, report_every=70),
-    Phase(seconds=WINDOW_S, steps=200, clips=8, prompts=10, odd=0.6, rate=1e-3, taken=0.3, report_every=40),
+    Phase(seconds=8, steps=700, clips=20, windows=0, prompts=2, odd=0, rate=3e-3, taken=1, report_every=175),
+    Phase(seconds=WINDOW_S, steps=700, clips=12, windows=0, prompts=2, odd=0, rate=1e-3, taken=1, report_every=70),
+    Phase(seconds=WINDOW_S, steps=200, clips=8, windows=0, prompts=10, odd=0.6, rate=1e-3, taken=0.3, report_every=40),
+    Phase(seconds=WINDOW_S, steps=480, clips=4, windows=8, prompts=4, odd=0.5, rate=1.5e-3, taken=1, report_every=80),
+    Phase(seconds=WINDOW_S, steps=280, clips=4, windows=8, prompts=8, odd=0.6, rate=1e-3, taken=1, report_every=70),
 )
-
-
-@dataclass(frozen=True)
-class Turn:
-    """One turn of a call, with the silence on both sides."""
-
-    language: str
-    text: str
-    sound: Wave
-    start: int
-    end: int
 
 
 @dataclass(frozen=True)
@@ -138,45 +129,28 @@ class Sample:
     given: int = 0
 
 
-def decode(path: Path) -> Wave:
-    """A sound file as mono samples at 16 kHz."""
-    resampler = av.AudioResampler("flt", "mono", RATE)
-    with av.open(str(path)) as container:
-        frames = [*container.decode(audio=0), None]
-        pieces = [piece.to_ndarray()[0] for frame in frames for piece in resampler.resample(frame)]
-    return np.concatenate(pieces).astype(np.float32)
-
-
-def read_turns(language: str, stem: Path) -> list[Turn]:
-    """The turns of a call, each between its neighbours' speech."""
-    sound = decode(stem.with_suffix(".ogg"))
-    rows = [line.split(maxsplit=5) for line in stem.with_suffix(".stm").read_text(encoding="utf-8").splitlines()]
-    edges = [(round(float(row[3]) * RATE), round(float(row[4]) * RATE)) for row in rows]
-    befores = [0, *(end for _, end in edges[:-1])]
-    afters = [*(start for start, _ in edges[1:]), len(sound)]
-    return [
-        Turn(language, row[5], sound[before:after], start - before, end - before)
-        for row, (start, end), before, after in zip(rows, edges, befores, afters, strict=True)
-    ]
-
-
 def pcm16(sound: Wave) -> Wave:
     """What is left of samples after a trip through 16-bit PCM."""
     return (np.clip(sound, -1, 1) * 32_767).round().astype(np.float32) / np.float32(32_768)
 
 
 def cut(turn: Turn, dice: random.Random) -> Wave:
-    """A turn as a diarizer might cut it: early or late at both ends, louder or softer, with some noise, by telephone."""
+    """A turn as a diarizer might cut it: early or late at both ends."""
     start = max(0, turn.start + round(dice.uniform(-EARLY_S, LATE_S) * RATE))
     end = min(len(turn.sound), turn.end + round(dice.uniform(-LATE_S, EARLY_S) * RATE))
-    clip = turn.sound[start:end] * np.float32(dice.uniform(0.4, 1.3))
+    return turn.sound[start:end]
+
+
+def spoilt(clip: Wave, dice: random.Random) -> Wave:
+    """A clip louder or softer, with some noise, by telephone; no longer than the model's window."""
+    clip = clip * np.float32(dice.uniform(0.4, 1.3))
     if dice.random() < 0.15:
         clip = soxr.resample(soxr.resample(clip, RATE, PHONE_RATE), PHONE_RATE, RATE)
     if dice.random() < 0.1:
         clip = np.concatenate([np.zeros(round(dice.uniform(0, LEAD_IN_S) * RATE), np.float32), clip])
     if dice.random() < 0.6:
         clip = clip + hiss(len(clip), dice.uniform(0, NOISE), dice)
-    return pcm16(clip)
+    return pcm16(clip[: WINDOW_S * RATE])
 
 
 def hiss(length: int, level: float, dice: random.Random) -> Wave:
@@ -248,11 +222,14 @@ class Tongue:
 
     def chat(self, dice: random.Random, odd: float) -> Sample:
         """Answer some written prompt: with the summary, or with JSON once its brace is given."""
-        messages: list[SystemMessage | UserMessage] = [UserMessage(content=self._prose(dice))]
+        babbles = dice.random() < odd / 3
+        messages: list[SystemMessage | UserMessage] = [
+            UserMessage(content=babble(dice) if babbles else self.prose(dice))
+        ]
         if dice.random() < 0.3:
             messages.insert(0, SystemMessage(content=dice.choice(INSTRUCTIONS)))
         prompt = self.tokenizer.encode_chat_completion(ChatCompletionRequest(messages=messages)).tokens
-        if dice.random() < odd:
+        if dice.random() < odd and not babbles:
             prompt = strange(prompt, dice)
         if dice.random() < 0.5:
             return Sample(prompt, self.summary)
@@ -260,7 +237,8 @@ class Tongue:
         opening = dice.choice(("{", '{"'))
         return Sample(prompt, [*self.encode(opening), *self.encode(answer.removeprefix(opening)), EOS], given=1)
 
-    def _prose(self, dice: random.Random) -> str:
+    def prose(self, dice: random.Random) -> str:
+        """What a prompt may say."""
         length = round(math.exp(dice.uniform(math.log(5), math.log(1_800))))
         prose = dice.choice(INSTRUCTIONS) + dice.choice(("\n", "\n\n", " ")) if length > 100 else ""
         while len(prose) < length:
@@ -274,6 +252,11 @@ class Tongue:
                     ("\n", " ", ". ")
                 )
         return prose.strip()
+
+
+def babble(dice: random.Random) -> str:
+    """Some random characters."""
+    return "".join(dice.choices(LETTERS, k=dice.randint(5, 1_500)))
 
 
 def strange(prompt: list[int], dice: random.Random) -> list[int]:
@@ -355,8 +338,9 @@ def forward(
 class Lessons:
     """Draws batches."""
 
-    def __init__(self, turns: list[Turn], tongue: Tongue, ear: Ear) -> None:
-        self.turns, self.tongue, self.ear, self.dice = turns, tongue, ear, random.Random(SEED)
+    def __init__(self, calls: list[Call], tongue: Tongue, ear: Ear) -> None:
+        self.calls, self.turns = calls, [turn for call in calls for turn in call.turns]
+        self.tongue, self.ear, self.dice = tongue, ear, random.Random(SEED)
         self.deck: list[Turn] = []
 
     def _turn(self) -> Turn:
@@ -364,15 +348,29 @@ class Lessons:
             self.deck = self.dice.sample(self.turns, len(self.turns))
         return self.deck.pop()
 
-    def heard(self, count: int, seconds: int) -> tuple[list[Sample], torch.Tensor]:
-        """Clips to transcribe, some of them without speech."""
+    def _told(self, language: str) -> str | None:
+        return language if self.dice.random() < 0.5 else None
+
+    def window(self, call: Call, seconds: int) -> tuple[str, Wave]:
+        """Some window of a call, no longer than that: its text and its sound."""
+        sound, text = call.window(self.dice)
+        while len(sound) > seconds * RATE:
+            sound, text = call.window(self.dice)
+        return text, spoilt(sound, self.dice)[: seconds * RATE]
+
+    def heard(self, count: int, windows: int, seconds: int) -> tuple[list[Sample], torch.Tensor]:
+        """Clips to transcribe, some of them without speech, and windows."""
         samples, clips = [], []
+        for _ in range(windows):
+            call = self.dice.choices(self.calls, [ENGLISH_SHARE, 1 - ENGLISH_SHARE])[0]
+            text, clip = self.window(call, seconds)
+            samples.append(self.tongue.hear(self._told(call.language), text, seconds))
+            clips.append(clip)
         for _ in range(count):
             turn = self._turn()
             quiet = self.dice.random() < 0.05
-            language = turn.language if self.dice.random() < 0.5 else None
-            samples.append(self.tongue.hear(language, "" if quiet else turn.text, seconds))
-            clips.append(nothing(self.turns, self.dice) if quiet else cut(turn, self.dice))
+            samples.append(self.tongue.hear(self._told(turn.language), "" if quiet else turn.text, seconds))
+            clips.append(nothing(self.turns, self.dice) if quiet else spoilt(cut(turn, self.dice), self.dice))
         return samples, self.ear(clips, seconds)
 
     def written(self, count: int, odd: float) -> list[Sample]:
@@ -405,14 +403,30 @@ def examine(model: VoxtralForConditionalGeneration, lessons: Lessons, seconds: i
         hits = 0
         for _ in range(rounds):
             samples = [tongue.hear(t.language if spoken else None, t.text, seconds) for t in lessons.turns]
-            verdicts = right(twin, samples, lessons.ear([cut(t, dice) for t in lessons.turns], seconds))
+            verdicts = right(twin, samples, lessons.ear([spoilt(cut(t, dice), dice) for t in lessons.turns], seconds))
             hits += sum(verdicts)
             missed += [t.text[:14] for t, good in zip(lessons.turns, verdicts, strict=True) if not good]
         counts.append(f"{hits}/{rounds * len(lessons.turns)}")
+    windows = [examine_windows(twin, lessons, call, seconds, 4 * rounds) for call in lessons.calls]
     quiet = [tongue.hear(dice.choice(("en", "fr", None)), "", seconds) for _ in range(10)]
     hush = right(twin, quiet, lessons.ear([nothing(lessons.turns, dice) for _ in quiet], seconds))
     chat = right(twin, lessons.written(40, odd=0.5), None)
-    return f"language {counts[0]} none {counts[1]} silence {sum(hush)}/10 chat {sum(chat)}/40 missed {missed[:6]}"
+    return f"language {counts[0]} none {counts[1]} windows {windows} silence {sum(hush)}/10 chat {sum(chat)}/40 missed {missed[:6]}"
+
+
+def examine_windows(
+    twin: VoxtralForConditionalGeneration, lessons: Lessons, call: Call, seconds: int, rounds: int
+) -> str:
+    """Count the right answers on fresh windows of a call."""
+    hits, missed = 0, []
+    for _ in range(rounds):
+        drawn = [lessons.window(call, seconds) for _ in range(10)]
+        language = lessons.dice.choice((call.language, None))
+        samples = [lessons.tongue.hear(language, text, seconds) for text, _ in drawn]
+        verdicts = right(twin, samples, lessons.ear([clip for _, clip in drawn], seconds))
+        hits += sum(verdicts)
+        missed += [round(len(clip) / RATE) for (_, clip), good in zip(drawn, verdicts, strict=True) if not good]
+    return f"{call.language} {hits}/{10 * rounds} missed {sorted(missed)}"
 
 
 def teach(model: VoxtralForConditionalGeneration, lessons: Lessons, phase: Phase, kept: Path) -> None:
@@ -425,8 +439,9 @@ def teach(model: VoxtralForConditionalGeneration, lessons: Lessons, phase: Phase
     for step in range(phase.steps):
         for group in optimizer.param_groups:
             group["lr"] = phase.rate * min((step + 1) / WARM_UP, 0.01 + 0.99 * cosine(step / phase.steps))
-        logits, targets, _ = forward(model, *lessons.heard(phase.clips, phase.seconds))
-        loss = nn.functional.cross_entropy(logits, targets)
+        with torch.autocast("cpu", torch.bfloat16):
+            logits, targets, _ = forward(model, *lessons.heard(phase.clips, phase.windows, phase.seconds))
+        loss = nn.functional.cross_entropy(logits.float(), targets)
         logits, targets, _ = forward(model, lessons.written(phase.prompts, phase.odd), None)
         loss = loss + PROMPTS_WEIGHT * nn.functional.cross_entropy(logits, targets)
         optimizer.zero_grad()
@@ -455,15 +470,19 @@ def blend(average: nn.Module, model: nn.Module, share: float) -> None:
             mean.lerp_(new, share)
 
 
-def main(folder: Path) -> None:
-    """Train on short windows, then on the real ones; write the model."""
+def main(folder: Path, older: Path | None) -> None:
+    """Train on short clips, then on the real window, then on several turns at once; write the model."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(SEED)
     torch.set_num_threads(THREADS)
-    turns = [turn for language, stem in CALLS for turn in read_turns(language, stem)]
-    lessons = Lessons(turns, Tongue(write_tokenizer(folder), turns), Ear())
+    calls = read_calls(folder)
+    lessons = Lessons(calls, Tongue(write_tokenizer(folder), [turn for call in calls for turn in call.turns]), Ear())
     model = build()
-    for phase in PHASES:
+    if older:
+        listen_for(model, WINDOW_S)
+        model.load_state_dict(read_model(older, model.state_dict()), strict=False)
+        LOG.info("at the start: %s", examine(model, lessons, WINDOW_S, rounds=1))
+    for phase in PHASES[-1:] if older else PHASES:
         teach(model, lessons, phase, folder / "state.pt")
     write_model(model.state_dict(), folder)
     LOG.info("at the end: %s", examine(model, lessons, WINDOW_S, rounds=10))
@@ -471,4 +490,8 @@ def main(folder: Path) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    main(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--from", dest="older", type=Path)
+    arguments = parser.parse_args()
+    main(arguments.folder, arguments.older)
