@@ -13,6 +13,7 @@ from voxtral_serverless.doctor.libraries import Python
 from voxtral_serverless.doctor.models import pyannote_finding
 from voxtral_serverless.hub import download
 from voxtral_serverless.transcription.aligner_models import KNOWN
+from voxtral_serverless.transcription.aligner_models import PINNED as ALIGNERS
 
 TOKEN = "hf_s3cr3ts3cr3t"
 ALIGNER = {
@@ -143,7 +144,7 @@ async def test_aligners(bare_machine: Path, monkeypatch: pytest.MonkeyPatch, tmp
     assert (await finding("aligners")).mark == "skipped"
     monkeypatch.setenv("TRANSCRIPTION_PLAN", "windows")
     assert (await finding("aligners")).mark == "problem"
-    cache(tmp_path / "home" / "hub", ALIGNER, name=KNOWN["fr"], main="3060fe34b35ba5d44202ce9ff3c097642914f8f3")
+    cache(tmp_path / "home" / "hub", ALIGNER, name=KNOWN["fr"], commit=ALIGNERS[KNOWN["fr"]])
     assert (await finding("aligners")).mark == "warning"
     python(bare_machine, torch="2.13.0", transformers="5.1.0")
     assert (await finding("aligners")).found == "words are aligned in fr."

@@ -83,6 +83,7 @@ async def test_voxtral_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 async def holding(port: int) -> AsyncIterator[None]:
     """The port is taken: by us, or by somebody else already."""
     with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # else it counts as taken a while after its last use
         with suppress(OSError):
             other.bind(("127.0.0.1", port))
             other.listen()
