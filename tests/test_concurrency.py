@@ -192,6 +192,7 @@ async def test_side_by_side_raises_the_first_failure_and_leaves_the_other(which:
             pytest.fail("there is nothing to work with")
     assert raised.value is failure
     assert set(rooms.left.values()) <= {"CancelledError"}
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_side_by_side_tells_both_of_a_failure_in_the_block() -> None:

@@ -122,13 +122,11 @@ def _answer_all(line: Line, name: str, work: Callable[..., Any]) -> None:
     while True:
         number, question = line.question(name)
         try:
-            answer = work(**question, progress=line.progress(number))
+            line.say(number, "answer", **work(**question, progress=line.progress(number)))
         except Cancelled:
             line.say(number, "cancelled")
         except Exception as error:  # noqa: BLE001 — the worker decides what becomes of it
             line.say(number, "failed", reason=_told(error))
-        else:
-            line.say(number, "answer", **answer)
 
 
 def _told(error: Exception) -> str:

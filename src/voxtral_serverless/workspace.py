@@ -22,7 +22,7 @@ NEW, JOB = "new-", "job-"
 YOUNG_S = 60.0
 """A folder still without its lock is being made, unless it is older than this."""
 SHORT = Path("/tmp")  # noqa: S108 — what the system has for it
-MAX_SHORT_CHARACTERS = 24
+MAX_SHORT_BYTES = 24
 """Of a folder that is to hold `voxtral-serverless-UID`, a workspace, and a socket: a socket's path may have 107."""
 
 
@@ -66,14 +66,15 @@ def own_folder(*, short: bool = False) -> Path:
         InvalidConfiguration: it cannot be made, or is somebody else's.
     """
     temporary = Path(tempfile.gettempdir())
-    if short and len(str(temporary)) > MAX_SHORT_CHARACTERS:
+    if short and len(os.fsencode(temporary)) > MAX_SHORT_BYTES:
         temporary = SHORT
     parent = temporary / f"voxtral-serverless-{os.getuid()}"
     try:
         parent.mkdir(mode=0o700, exist_ok=True)
         status = parent.lstat()
     except OSError as error:
-        raise InvalidConfiguration("no temporary folder can be made; set TMPDIR to a folder with room.") from error
+        which = f"a folder with room, whose path has at most {MAX_SHORT_BYTES} bytes" if short else "a folder with room"
+        raise InvalidConfiguration(f"no temporary folder can be made; set TMPDIR to {which}.") from error
     if parent.is_symlink() or status.st_uid != os.getuid():
         raise InvalidConfiguration(f"the temporary folder {parent.name!r} belongs to somebody else; set TMPDIR.")
     return parent

@@ -108,6 +108,7 @@ class TestResume:
             {"Content-Range": "1000-255999/256000"},
             {"Content-Range": "bytes */256000"},
             {"Content-Range": "bytes 1000-255999/256000", "ETag": '"v2"'},
+            {"Content-Range": "bytes 1000-255999/256000"},
             {"Content-Type": "multipart/byteranges; boundary=x"},
             {},
         ],
@@ -135,6 +136,21 @@ class TestResume:
         async def manners(asked: Asked, writer: Writer) -> None:
             refusal = always(head(416, **{"Content-Length": "0"}))
             await (cut_at(recording, 1000), refusal, recording.serve)[asked.before](asked, writer)
+
+        async with running_wire(manners) as wire:
+            assert await got(wire.url, tmp_path) == DATA
+        assert [asked.start for asked in wire.asked] == [0, 1000, 0]
+
+    async def test_part_of_nobody_knows_how_much_is_not_used(self, tmp_path: Path) -> None:
+        """It may be the last, and may not."""
+        chunked = head(200, **{"Transfer-Encoding": "chunked", "ETag": '"v1"'})
+        part = head(206, **{"Content-Range": "bytes 1000-1001/*", "Content-Length": "2", "ETag": '"v1"'}) + b"??"
+
+        async def begin(asked: Asked, writer: Writer) -> None:
+            await cut(writer, chunked, b"3e8\r\n" + DATA[:1000] + b"\r\n")
+
+        async def manners(asked: Asked, writer: Writer) -> None:
+            await (begin, always(part), Recording(DATA).serve)[asked.before](asked, writer)
 
         async with running_wire(manners) as wire:
             assert await got(wire.url, tmp_path) == DATA

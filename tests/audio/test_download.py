@@ -77,7 +77,7 @@ class TestTroubles:
         async with running_toxic(name, Recording(DATA)) as wire:
             with pytest.raises(error):
                 await got(wire.url, tmp_path, LIMITS)
-        assert len(wire.asked) == (5 if name == "timeout" else 0)
+        assert len(wire.asked) <= (5 if name == "timeout" else 0)
 
     async def test_drip_ends_with_the_time(self, tmp_path: Path) -> None:
         async def drip(asked: Asked, writer: Writer) -> None:
@@ -130,7 +130,7 @@ class TestStatuses:
 
     @pytest.mark.parametrize("form", ["seconds", "date"])
     async def test_server_is_left_alone_for_as_long_as_it_asks(self, form: str, tmp_path: Path) -> None:
-        soon = datetime.now(UTC) + timedelta(seconds=2.2)
+        soon = datetime.now(UTC) + timedelta(seconds=4)
         after = "1" if form == "seconds" else format_datetime(soon, usegmt=True)
         manners = first(always(head(503, **{"Retry-After": after})), Recording(DATA).serve)
         async with running_wire(manners) as wire:
@@ -151,7 +151,13 @@ class TestStatuses:
         assert time.monotonic() - began < 5
         assert len(wire.asked) == 1
 
-    @pytest.mark.parametrize("after", ["soon", "-1", "Fri, 99 Nov 2026", "Sun, 06 Nov 1994 08:49:37 GMT", "²"])
+    @pytest.mark.parametrize(
+        "after",
+        [
+            "soon", "-1", "Fri, 99 Nov 2026", "Sun, 06 Nov 1994 08:49:37 GMT", "²", "Fri, 31 Dec 9999 23:59:59 -0100",
+            "Mon, 1 Jan 99999999999999999999 00:00:00 GMT", "Mon, 1 Jan 2030 00:00:00 +99999999999999",
+        ],
+    )  # fmt: skip
     async def test_nonsense_is_as_nothing(self, after: str, tmp_path: Path) -> None:
         manners = first(always(head(503, **{"Retry-After": after})), Recording(DATA).serve)
         async with running_wire(manners) as wire:

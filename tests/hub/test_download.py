@@ -209,7 +209,7 @@ async def test_too_little_room(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Non
     message = await refused()
     assert "needs 0.4 MB more" in message
     assert "0.3 MB free" in message
-    assert "volume" in message
+    assert "HF_HOME" in message
     assert hub.downloaded() == []
 
 
@@ -218,7 +218,7 @@ async def test_disk_that_fills_up_on_the_way(hub: Hub, home: Path, monkeypatch: 
     monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(int=0))
     partial = write(blobs(home), {}) / f"{hashlib.sha256(LARGE).hexdigest()}.00000000.incomplete"
     partial.symlink_to("/dev/full")
-    assert "enlarge the container disk" in await refused()
+    assert "enlarge that disk" in await refused()
 
 
 async def test_cache_that_cannot_be_written(hub: Hub, home: Path) -> None:

@@ -83,7 +83,9 @@ async def test_voxtral_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 async def holding(port: int) -> AsyncIterator[None]:
     """The port is taken: by us, or by somebody else already."""
     with socket.socket() as other:
-        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # else it counts as taken a while after its last use
+        other.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # else it counts as taken a while after its last use
         with suppress(OSError):
             other.bind(("127.0.0.1", port))
             other.listen()
@@ -162,7 +164,8 @@ def test_largest_download() -> None:
 @shows("Limits: 4096 MB")
 async def test_download_that_is_announced_as_larger_is_refused(tmp_path: Path) -> None:
     from tests.conftest import no_report
-    from voxtral_serverless.audio.fetch import FetchLimits, RemoteAudio, fetch
+    from voxtral_serverless.audio.download import FetchLimits
+    from voxtral_serverless.audio.fetch import RemoteAudio, fetch
 
     async def announce(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")

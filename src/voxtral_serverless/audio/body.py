@@ -17,6 +17,7 @@ from voxtral_serverless.errors import AudioTooLarge, DiskFull, FetchFailed
 
 if TYPE_CHECKING:
     import aiohttp
+    from yarl import URL
 
 _STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]*"')
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII)
@@ -36,6 +37,7 @@ class Body:
         self.total: int | None = None
         self._file, self._max_bytes = file, max_bytes
         self._etag: str | None = None
+        self._place: URL | None = None
         self._target: FileIO | None = None
 
     def range_headers(self) -> dict[str, str]:
@@ -54,6 +56,7 @@ class Body:
         ranges = response.headers.get("Accept-Ranges", "").strip().lower() != "none"
         etag = response.headers.get("ETag", "").strip()
         self._etag = etag if ranges and _STRONG_ETAG.fullmatch(etag) else None
+        self._place = _place(response)
         check_size(self.total or 0, self._file.parent, self._max_bytes)
         self.close()
         self._target = self._file.open("wb", buffering=0)
@@ -66,11 +69,13 @@ class Body:
         """
         found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
         start, total = (int(found[1]), None if found[3] == "*" else int(found[3])) if found else (-1, None)
-        same = response.headers.get("ETag", self._etag) == self._etag
-        agreed = self.total is None or total is None or self.total == total
+        # A validator holds for one resource; behind a redirect there may be another each time.
+        same = response.headers.get("ETag", "").strip() == self._etag and _place(response) == self._place
+        known = total if self.total is None else self.total
+        agreed = known is not None and total in (None, known)  # where nobody says how much, a part may be the last
         if not (start == self.received and same and agreed):
             self.start_over()
-        self.total = self.total if self.total is not None else total
+        self.total = known
         check_size(self.total or 0, self._file.parent, self._max_bytes, there=self.received)
 
     def start_over(self) -> None:
@@ -110,6 +115,11 @@ class Body:
         """Close the file."""
         if self._target is not None:
             self._target.close()
+
+
+def _place(response: aiohttp.ClientResponse) -> URL:
+    """What was asked, after redirects; a query may be another signature each time."""
+    return response.url.with_query(None)
 
 
 def too_large(max_bytes: int) -> AudioTooLarge:

@@ -52,10 +52,12 @@ async def web_session(policy: AddressPolicy, wait_s: float) -> AsyncIterator[aio
     """Connections that keep to `policy`; `wait_s` is the longest for a connection, and for the next bytes."""
     import aiohttp
 
+    from voxtral_serverless.audio.resolver import SystemResolver
+
     # Without a cache: each connection has a lookup of its own, and what that says is what is dialled.
-    # By the system's resolver, also where aiodns is installed: it knows /etc/hosts, and says whether a name exists.
-    resolver = aiohttp.ThreadedResolver()
-    connector = aiohttp.TCPConnector(socket_factory=policy.socket_factory(), use_dns_cache=False, resolver=resolver)
+    connector = aiohttp.TCPConnector(
+        socket_factory=policy.socket_factory(), use_dns_cache=False, resolver=SystemResolver()
+    )
     timeout = aiohttp.ClientTimeout(total=None, connect=wait_s, sock_connect=wait_s, sock_read=wait_s)
     headers = {"Accept-Encoding": "identity"}
     async with aiohttp.ClientSession(
@@ -132,10 +134,10 @@ def _retry_after_s(value: str) -> float:
     if value.isascii() and value.isdigit():
         return float(value[:9])
     try:
-        when = parsedate_to_datetime(value)
-    except ValueError:
+        when = parsedate_to_datetime(value).astimezone(UTC)
+    except (ValueError, OverflowError):
         return 0
-    return max((when.astimezone(UTC) - datetime.now(UTC)).total_seconds(), 0)
+    return max((when - datetime.now(UTC)).total_seconds(), 0)
 
 
 @contextmanager

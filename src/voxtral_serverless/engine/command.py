@@ -55,6 +55,8 @@ INHERITED = (
     "VLLM_ENABLE_STARTUP_PLAN", "VLLM_CPU_KVCACHE_SPACE", "VLLM_CPU_OMP_THREADS_BIND",
 )  # fmt: skip
 """What the engine sees of our environment: none of our settings, no token, no key."""
+SHORTEST = 4
+"""Characters of what may be a shortened flag: what is shorter is a flag of its own."""
 PRIVATE = ("TMPDIR", "VLLM_RPC_BASE_PATH")
 """Variables of the engine that name a folder of its process alone: it leaves sockets and other files there."""
 
@@ -144,7 +146,7 @@ def placed_by_hand(extra: str) -> bool:
     Raises:
         InvalidConfiguration: `extra` cannot be used.
     """
-    return not set(PLACING).isdisjoint(_names(extra_arguments(extra)))
+    return _any_of(PLACING, extra_arguments(extra))
 
 
 def extra_arguments(extra: str) -> tuple[str, ...]:
@@ -167,6 +169,12 @@ def extra_arguments(extra: str) -> tuple[str, ...]:
 def _names(arguments: Sequence[str]) -> list[str]:
     """The flags among the arguments, as vLLM's parser reads them."""
     return [argument.partition("=")[0].replace("_", "-") for argument in arguments if argument.startswith("-")]
+
+
+def _any_of(flags: Sequence[str], arguments: Sequence[str]) -> bool:
+    """Whether one of `flags` is among the arguments, in full, in part (`-cc.mode`) or shortened."""
+    given = [name.partition(".")[0] for name in _names(arguments)]
+    return any(flag == name or (len(name) > SHORTEST and flag.startswith(name)) for flag in flags for name in given)
 
 
 def _flags(weights: Weights, length: int, shape: Shape | None, port: int) -> list[str]:
@@ -204,7 +212,7 @@ def _loading_flags(loading: EngineLoading) -> list[str]:
 
 def _compile_flags(boot: Boot, added: Sequence[str]) -> list[str]:
     """What is compiled and captured, unless somebody says so himself: vLLM refuses to be told twice."""
-    if {name.partition(".")[0] for name in _names(added)} & set(COMPILING):
+    if _any_of(COMPILING, added):
         return []
     if not boot.compiles:
         return ["--enforce-eager"]

@@ -74,12 +74,7 @@ def folder_name(name: str) -> str:
 
 def find_copy(wanted: Repository, runpod: Path, read: Read[Model]) -> Model | None:
     """What `read` makes of the first whole copy: RunPod's in `runpod`, then that in the Hugging Face cache, wherever it is."""
-    if found := _of_runpod(wanted, runpod, read):
-        return found
-    for cache in _caches():
-        if found := _of_hugging_face(wanted, cache, read):
-            return found
-    return None
+    return _of_runpod(wanted, runpod, read) or _of_hugging_face(wanted, read)
 
 
 def _of_runpod(wanted: Repository, root: Path, read: Read[Model]) -> Model | None:
@@ -88,13 +83,17 @@ def _of_runpod(wanted: Repository, root: Path, read: Read[Model]) -> Model | Non
     return _whole(_snapshot(root, wanted.name, revision), wanted, "RunPod's cached model", read)
 
 
-def _of_hugging_face(wanted: Repository, cache: Path, read: Read[Model]) -> Model | None:
+def _of_hugging_face(wanted: Repository, read: Read[Model]) -> Model | None:
     """The copy in a Hugging Face cache; at another commit than the pinned one only where nothing can be downloaded."""
     place = "the copy in the Hugging Face cache"
-    found = _whole(_snapshot(cache, wanted.name, wanted.revision), wanted, place, read)
-    if found or wanted.chosen or not offline():
-        return found
-    return _whole(_snapshot(cache, wanted.name, "main"), wanted, f"{place}, not at the pinned commit,", read)
+    ways = [(wanted.revision, place)]
+    if offline() and not wanted.chosen:
+        ways.append(("main", f"{place}, not at the pinned commit,"))
+    for revision, told in ways:
+        for cache in _caches():
+            if found := _whole(_snapshot(cache, wanted.name, revision), wanted, told, read):
+                return found
+    return None
 
 
 def _snapshot(cache: Path, name: str, revision: str) -> Path | None:

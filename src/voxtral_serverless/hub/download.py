@@ -155,7 +155,7 @@ def _fetch(plan: _Plan, cache: Path) -> None:
         for name in plan.files:
             plan.hub.hf_hub_download(
                 wanted.name, name, revision=plan.snapshot.name, cache_dir=cache, etag_timeout=METADATA_TIMEOUT_S,
-                force_download=_makes_way(plan.snapshot / name), tqdm_class=bar,
+                force_download=_makes_way(plan.snapshot / name, plan.missing.get(name)), tqdm_class=bar,
             )  # fmt: skip
     except (OSError, RuntimeError) as error:
         if _is_full(error):
@@ -163,9 +163,11 @@ def _fetch(plan: _Plan, cache: Path) -> None:
         raise
 
 
-def _makes_way(file: Path) -> bool:
-    """Whether a file is there that has to be fetched again. The library replaces what a link leads to, a file never."""
-    damaged = file.exists()
+def _makes_way(file: Path, size: int | None) -> bool:
+    """Whether a file is there that has to be fetched again; another worker may have brought it meanwhile. The library
+    replaces what a link leads to, a file never.
+    """
+    damaged = _size(file) not in (None, size)
     if damaged and not file.is_symlink():
         file.unlink()
     return damaged
@@ -208,7 +210,7 @@ def _is_full(error: BaseException) -> bool:
 def _no_room(wanted: Repository, needed: int, cache: Path) -> ModelUnavailable:
     return ModelUnavailable(
         f"{wanted.name!r} needs {_amount(needed)} more in the Hugging Face cache, and its disk has "
-        f"{_amount(free_bytes(cache))} free; enlarge the container disk, or attach a volume and set HF_HOME to a folder on it."
+        f"{_amount(free_bytes(cache))} free; enlarge that disk, or set HF_HOME to a folder on a larger one."
     )
 
 
