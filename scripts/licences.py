@@ -13,6 +13,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import Distribution, distributions
+from itertools import filterfalse
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -44,6 +45,7 @@ SPELLINGS = {
     "ISC License": "ISC",
     "MIT License": "MIT",
     "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
+    "Permission is hereby granted, free of charge, to any person obtaining a copy": "MIT",
     "Python Software Foundation License": "PSF-2.0",
     "The MIT License (MIT)": "MIT",
 }
@@ -60,10 +62,14 @@ def locked(lock: Path) -> Iterator[str]:
             yield canonicalize_name(requirement.name)
 
 
-def installed() -> dict[str, Distribution]:
-    """What is installed in our environments."""
-    folders = [str(path) for name in ENVIRONMENTS for path in (ROOT / name).glob("lib/python3*/site-packages")]
-    return {canonicalize_name(found.name): found for found in distributions(path=folders)}
+def installed() -> dict[str, set[str]]:
+    """The licences of what is installed in our environments: of all its versions, which may differ."""
+    folders = (path for name in ENVIRONMENTS for path in (ROOT / name).glob("lib/python3*/site-packages"))
+    licences = defaultdict[str, set[str]](set)
+    for folder in folders:
+        for found in distributions(path=[str(folder)]):
+            licences[canonicalize_name(found.name)].add(licence(found))
+    return licences
 
 
 def licence(library: Distribution) -> str:
@@ -80,7 +86,9 @@ def licence(library: Distribution) -> str:
 def _first_line(library: Distribution) -> str:
     """The first line of a licence in full, as far as it is known."""
     texts = [
-        file.read_text("utf-8") for file in library.files or () if re.search("licen[cs]e", file.name, re.IGNORECASE)
+        file.read_text("utf-8")
+        for file in library.files or ()
+        if ".dist-info" in file.parts[0] and re.search("licen[cs]e", file.name, re.IGNORECASE)
     ]
     first = [next(iter(text.split("\n"))).strip() for text in (text.lstrip() for text in texts)]
     return next((line for line in first if line in SPELLINGS), "")
@@ -92,45 +100,53 @@ def is_free(expression: str) -> bool:
     return any(all(name in FREE or name == "BSD" for name in names) for names in choices)
 
 
-def table(licences: Mapping[str, str]) -> str:
+def table(licences: Mapping[str, set[str]]) -> str:
     """The licences, each with its libraries."""
     by_licence = defaultdict[str, list[str]](list)
-    for library, name in sorted(licences.items()):
-        by_licence[name].append(library)
+    for library, names in sorted(licences.items()):
+        for name in names:
+            by_licence[name].append(library)
     rows = [f"| {name} | {', '.join(libraries)} |\n" for name, libraries in sorted(by_licence.items())]
     return "".join(["| licence | libraries |\n", "|---|---|\n", *rows])
 
 
-def stated(page: str) -> dict[str, str]:
+def stated(page: str) -> dict[str, set[str]]:
     """The licences on a page, by library."""
-    rows = re.findall(r"^\| (.+?) \| (.+?) \|$", _generated(page), re.MULTILINE)[1:]
-    return {library: name for name, libraries in rows for library in libraries.split(", ")}
+    licences = defaultdict[str, set[str]](set)
+    for name, libraries in re.findall(r"^\| (.+?) \| (.+?) \|$", _generated(page), re.MULTILINE)[1:]:
+        for library in libraries.split(", "):
+            licences[library].add(name)
+    return licences
 
 
 def _generated(page: str) -> str:
     return page.partition(START)[2].partition(END)[0]
 
 
-def faults(page: str, libraries: Iterable[str], here: Mapping[str, str]) -> list[str]:
+def faults(page: str, libraries: Iterable[str], here: Mapping[str, set[str]]) -> list[str]:
     """What is wrong with a page: with its table, and with the licences in it."""
     rows, wanted = stated(page), set(libraries)
     by_hand = set(re.findall("`(.+?)`", page.partition(BY_HAND)[2].partition("\n## ")[0]))
-    bound = {library for library, name in rows.items() if not is_free(name)}
+    bound = {library: names for library in rows if (names := sorted(filterfalse(is_free, rows[library])))}
+    unsaid = {library: names for library in rows if (names := sorted(here.get(library, set()) - rows[library]))}
     return [
         *(f"{library} is missing" for library in sorted(wanted - rows.keys())),
         *(f"{library} is in no lock" for library in sorted(rows.keys() - wanted)),
-        *(f"{library} is {name}" for library, name in here.items() if rows.get(library, name) != name),
-        *(f"{library} ({rows[library]}) is not looked at by name" for library in sorted(bound - by_hand)),
+        *(f"{library} is {', '.join(names)}" for library, names in unsaid.items()),
+        *(
+            f"{library} ({', '.join(bound[library])}) is not looked at by name"
+            for library in sorted(bound.keys() - by_hand)
+        ),
     ]
 
 
 def main() -> None:
     """Write the table, or check it."""
     libraries = {library for lock in LOCKS for library in locked(lock)}
-    here = {name: licence(found) for name, found in installed().items() if name in libraries}
+    here = {library: names for library, names in installed().items() if library in libraries}
     page = PAGE.read_text("utf-8")
     if "--check" not in sys.argv[1:]:
-        rows = {library: name for library, name in stated(page).items() if library in libraries} | here
+        rows = {library: names for library, names in stated(page).items() if library in libraries} | here
         head, tail = page.partition(START)[0], page.partition(END)[2]
         page = f"{head}{START}\n{table(rows)}\n{END}{tail}"
         PAGE.write_text(page, "utf-8")

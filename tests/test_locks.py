@@ -113,10 +113,16 @@ def test_what_is_free(expression: str, free: bool, licences: ModuleType) -> None
 
 
 def test_page_that_is_not_current_says_why(licences: ModuleType) -> None:
-    rows = {"free": "MIT", "bound": "AGPL-3.0-only", "gone": "MIT", "named": "LGPL-2.1"}
+    rows = {
+        "free": {"MIT"},
+        "two": {"MIT", "PSF-2.0"},
+        "bound": {"AGPL-3.0-only"},
+        "gone": {"MIT"},
+        "named": {"LGPL-2.1"},
+    }
     tail = "## Looked at by name\n- `named` (LGPL-2.1)\n## More\n`bound`"
     page = f"{licences.START}\n{licences.table(rows)}\n{licences.END}\n{tail}"
-    assert licences.faults(page, ["free", "bound", "new", "named"], {"free": "BSD"}) == [
+    assert licences.faults(page, ["free", "two", "bound", "new", "named"], {"free": {"BSD"}, "two": {"MIT"}}) == [
         "new is missing",
         "gone is in no lock",
         "free is BSD",
