@@ -22,7 +22,12 @@
     │   ├── LanguageNotSupported        language_not_supported
     │   ├── DeploymentInvalid           deployment_invalid
     │   ├── DeploymentUnconfirmed       deployment_unconfirmed
-    │   └── RunPodKeyRefused            runpod_key_refused
+    │   ├── RunPodKeyRefused            runpod_key_refused
+    │   ├── AccessRefused               access_refused
+    │   ├── KeyRefused                  key_refused
+    │   ├── JobNotFound                 job_not_found
+    │   ├── BodyTooLarge                body_too_large
+    │   └── QueueFull                   queue_full            (a retry may help)
     └── ServiceError                    we, or the machine, are at fault (exit status 1)
         ├── InvalidConfiguration        invalid_configuration
         ├── EngineUnavailable           engine_unavailable
@@ -202,6 +207,37 @@ class RunPodKeyRefused(InputError):
     """RunPod's API needs a key, or does not take the one that it got."""
 
     code = "runpod_key_refused"
+
+
+class KeyRefused(InputError):
+    """The HTTP API needs its key, or got another one."""
+
+    code = "key_refused"
+
+
+class AccessRefused(InputError):
+    """The HTTP API does not answer to this host name, or to a web page of another site."""
+
+    code = "access_refused"
+
+
+class JobNotFound(InputError):
+    """The HTTP API has no job of that id, or not any more."""
+
+    code = "job_not_found"
+
+
+class BodyTooLarge(InputError):
+    """A request brings more bytes than the HTTP API takes."""
+
+    code = "body_too_large"
+
+
+class QueueFull(InputError):
+    """The HTTP API has as many jobs waiting as it takes."""
+
+    code = "queue_full"
+    retryable = True
 
 
 class ServiceError(VoxtralError):

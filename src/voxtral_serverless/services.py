@@ -117,6 +117,7 @@ class Services:
         only_language: The one language of the transcriber, where it has only one.
         notices: What every result of these parts has to warn of.
         ready: Waits until jobs can be done; raises EngineUnavailable where they never can.
+        well: The same of the engine as it is now: it may be starting anew, or have died for good since.
         cores: Held while a job keeps a core busy in this process or in its decoder.
     """
 
@@ -130,6 +131,7 @@ class Services:
     only_language: str | None = None
     notices: tuple[Notice, ...] = field(default=())
     ready: Callable[[], Coroutine[Any, Any, None]] = _at_once
+    well: Callable[[], Coroutine[Any, Any, None]] = _at_once
     cores: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(os.cpu_count() or 1))
 
 
@@ -252,6 +254,7 @@ def served_services(settings: Settings, engine: Engine) -> Services:
         "vllm",
         models,
         ready=engine.ready,
+        well=engine.ready,
     )
 
 

@@ -184,7 +184,10 @@ class Settings(BaseSettings):
     """Where the HTTP API listens."""
 
     port: int = Field(8000, ge=0, le=65535)
-    """Port of the HTTP API."""
+    """Port of the HTTP API; 0 takes a free one, which the log names."""
+
+    port_health: int | None = Field(None, ge=0, le=65535)
+    """Where set to another port than `PORT`, `GET /ping` is answered there too, and nothing else."""
 
     api_key: SecretStr | None = None
     """Key that the HTTP API asks for; needed beyond loopback."""
@@ -193,7 +196,13 @@ class Settings(BaseSettings):
     """Let the HTTP API answer beyond loopback without a key."""
 
     data_dir: Path | None = None
-    """Where `serve` keeps its jobs and uploads; the platform's data folder where unset."""
+    """Where the HTTP API keeps its jobs and uploads; the platform's data folder where unset."""
+
+    max_queue: int = Field(1000, ge=1, le=1_000_000)
+    """Jobs that may wait in the HTTP API's queue; the next one is refused (`queue_full`)."""
+
+    result_ttl_s: float = Field(86_400, gt=0, le=3650 * 86_400)
+    """So long the HTTP API keeps what became of a job, from its end on; then all of it is deleted."""
 
     @property
     def max_audio_bytes(self) -> int:

@@ -1,4 +1,4 @@
-"""`voxtral-serverless worker` and `start`: the jobs of a RunPod endpoint."""
+"""`voxtral-serverless worker`, the jobs of a RunPod endpoint, and `start`, what the container runs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 
 import typer
 
+from voxtral_serverless.commands.serve import serve_api
 from voxtral_serverless.door import door
 
 
@@ -17,16 +18,12 @@ def worker() -> None:
 
 
 def start() -> None:
-    """What the container runs: the RunPod worker where RunPod runs it."""
+    """What the container runs: the RunPod worker where RunPod's queue is, else the HTTP API."""
     with door(_debug(), style="json"):
-        from voxtral_serverless.errors import InvalidConfiguration
         from voxtral_serverless.runpod_worker.worker import QUEUE
 
         if not os.environ.get(QUEUE):
-            raise InvalidConfiguration(
-                f"{QUEUE} is not set, so this is no RunPod worker; the HTTP API, which would start instead, is not part of "
-                "this version. For one recording there is `voxtral-serverless transcribe`."
-            )
+            serve_api({})
         _work()
 
 

@@ -1,25 +1,23 @@
 """The services in an event loop and a thread of their own, since RunPod's SDK brings its loop, late, and twice.
 
-Promises: they start before the SDK is imported; a fault of the configuration is kept, to be told to every job; they end
-with the block, whatever they are doing. Leaves out: what is asked of them (`handler`).
+Promises: they start before the SDK is imported, and end with the block, whatever they are doing. Leaves out: their life
+(`lifetime`), and what is asked of them (`handler`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from voxtral_serverless.errors import VoxtralError, public_error
-from voxtral_serverless.services import Services, running_services
+from voxtral_serverless.lifetime import Lifetime
+from voxtral_serverless.services import Services
 from voxtral_serverless.settings import Settings
 from voxtral_serverless.startup import StartUp, follow
 
-log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 
@@ -27,17 +25,20 @@ class Backend:
     """The services, and the loop that they live in. Made by `running_backend`.
 
     Attributes:
-        came_up: Whether they were ready once: what fails before that is a fault of the configuration.
         startup: How long their start took.
     """
 
     def __init__(self, settings: Settings, startup: StartUp) -> None:
-        self.came_up = False
         self.startup = startup
         self._settings = settings
         self._begun: Future[None] = Future()
         self._started = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), name="services")
+
+    @property
+    def came_up(self) -> bool:
+        """Whether they were ready once: what fails before that is a fault of the configuration."""
+        return self._life.came_up
 
     def begun(self, timeout_s: float) -> None:
         """Wait until what has to start has been started, or cannot be, at most so long. Blocks."""
@@ -49,7 +50,7 @@ class Backend:
         Raises:
             VoxtralError: there never will be any.
         """
-        return await asyncio.shield(self._services)
+        return await self._life.services()
 
     def wait_for(self, work: Coroutine[Any, Any, Result], timeout_s: float) -> Result:
         """The result of `work` in the loop of the services. Blocks."""
@@ -92,34 +93,13 @@ class Backend:
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._end = asyncio.Event()
-        self._services: asyncio.Future[Services] = self._loop.create_future()
+        self._life = Lifetime(self._settings)
         self._begun.set_result(None)
         follow(self.startup)
-        life = asyncio.create_task(self._live())
+        life = asyncio.create_task(self._life.run(self._started.set))
         await self._end.wait()
         life.cancel()
         await asyncio.gather(life, return_exceptions=True)
-
-    async def _live(self) -> None:
-        try:
-            async with running_services(self._settings, may_fall_back=False) as services:
-                self._services.set_result(services)
-                self._started.set()
-                await services.ready()
-                self.came_up = True
-                log.info("ready for jobs")
-                await asyncio.Event().wait()
-        except Exception as error:
-            if isinstance(error, VoxtralError):
-                log.error("no job can be done: %s", error)  # noqa: TRY400 — its message says it all
-            else:
-                log.exception("the services failed to start")
-            if self._services.done():
-                self._services = self._loop.create_future()
-            self._services.set_exception(public_error(error))
-            self._started.set()
-            self._services.exception()  # told to every job, of which there may be none
-            await asyncio.Event().wait()
 
 
 def _pass_on(ended: asyncio.Task[Result], done: Future[Result]) -> None:

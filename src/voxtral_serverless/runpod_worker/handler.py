@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 from voxtral_serverless.contract import parse_job
 from voxtral_serverless.errors import DeadlineExceeded, EngineUnavailable, InputError, VoxtralError, public_error
+from voxtral_serverless.job_time import JobTime
 from voxtral_serverless.log import job_id
 from voxtral_serverless.pipeline import process, source_of
 from voxtral_serverless.runpod_worker.backend import Backend
@@ -25,8 +24,6 @@ from voxtral_serverless.services import Services
 from voxtral_serverless.settings import Settings
 
 log = logging.getLogger(__name__)
-
-POSTING_S = 2.0
 
 
 class Handler:
@@ -56,7 +53,7 @@ class Handler:
 
     async def _done(self, job: dict[str, Any]) -> dict[str, Any]:
         options = parse_job(job, self._settings.job_defaults)
-        clock = _JobTime.of(job, self._settings.deadline_margin_s)
+        clock = JobTime.of(job, self._settings.deadline_margin_s)
         services = await self._services(clock)
         async with progress_updates(job) as events:
             result = await process(options, source_of(options), services, events, deadline=clock.deadline)
@@ -68,7 +65,7 @@ class Handler:
                 upload_timeout_s=clock.left_to_deliver(),
             )
 
-    async def _services(self, clock: _JobTime) -> Services:
+    async def _services(self, clock: JobTime) -> Services:
         try:
             async with asyncio.timeout_at(clock.deadline):
                 return await self._backend.services()
@@ -94,27 +91,3 @@ class Handler:
             self._retire()
             answer["refresh_worker"] = True
         return answer
-
-
-@dataclass(frozen=True)
-class _JobTime:
-    """A job's time, on the clock of the loop: when it has to be done, and when RunPod ends it; None for never."""
-
-    deadline: float | None = None
-    end: float | None = None
-
-    @classmethod
-    def of(cls, job: Mapping[str, Any], margin_s: float) -> _JobTime:
-        """By RunPod's `executionTimeout` (milliseconds), which begins now."""
-        policy = job.get("policy")
-        timeout_ms = policy.get("executionTimeout") if isinstance(policy, Mapping) else None
-        if not isinstance(timeout_ms, int | float) or isinstance(timeout_ms, bool) or timeout_ms <= 0:
-            return cls()
-        now, timeout_s = asyncio.get_running_loop().time(), timeout_ms / 1000
-        return cls(now + max(timeout_s - margin_s, timeout_s / 2), now + timeout_s)
-
-    def left_to_deliver(self) -> float:
-        """Seconds until RunPod ends the job, less what posting the answer takes."""
-        if self.end is None:
-            return math.inf
-        return max(self.end - asyncio.get_running_loop().time() - POSTING_S, 0.0)

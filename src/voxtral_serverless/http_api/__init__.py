@@ -1,0 +1,1 @@
+"""The HTTP API: the door for programs and people outside RunPod's queue."""

@@ -1,0 +1,395 @@
+"""Where jobs are taken in, done in their order, and given out: the queue of the HTTP API at work.
+
+Promises: what `accept` has answered is done once the engine can, in the order of acceptance, `MAX_CONCURRENCY` at a time,
+over restarts too; of a job that is over, its upload is gone. Where the engine is dead, jobs wait for the next start.
+Leaves out: how they are kept (`store`), and who is told (`webhooks`, the routes).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from voxtral_serverless.audio.fetch import LocalAudio, Source
+from voxtral_serverless.contract import JobOptions, job_fields, parse_job, parse_options
+from voxtral_serverless.errors import (
+    DeadlineExceeded,
+    DiskFull,
+    EngineUnavailable,
+    JobNotFound,
+    QueueFull,
+    VoxtralError,
+    public_error,
+)
+from voxtral_serverless.http_api.metrics import Metrics
+from voxtral_serverless.http_api.records import Outcome, Record, Status
+from voxtral_serverless.http_api.store import JobStore
+from voxtral_serverless.job_time import JobTime, policy_s
+from voxtral_serverless.lifetime import EngineState, Lifetime
+from voxtral_serverless.log import job_id as logged_job
+from voxtral_serverless.pipeline import process, source_of
+from voxtral_serverless.progress import NoEvents, Progress
+from voxtral_serverless.settings import Settings
+from voxtral_serverless.transcription.plan import Utterance
+
+log = logging.getLogger(__name__)
+
+MAX_ATTEMPTS = 3
+"""A job in whose midst the service ended so often is not begun again."""
+SWEEP_S = 30.0
+NOTE_S = 1.0
+"""A job's progress is written down at most so often."""
+YOUNG_S = 86_400.0
+"""An upload may take so long to come."""
+RETRY_S = 1.0
+"""Before what could not be written is written again."""
+
+
+@dataclass
+class Live(NoEvents):
+    """What is known of a job beyond its record, while this process lives: what its events tell, and who waits for it.
+
+    Attributes:
+        progress: The newest.
+        utterances: Those that are done, in the order in which they came.
+        told: How many of them `/stream` has given out.
+        over: Set when the job is over.
+        news: Set at every event, for who follows; cleared by them.
+    """
+
+    last: Progress | None = None
+    utterances: list[Utterance] = field(default_factory=list)
+    told: int = 0
+    task: asyncio.Task[None] | None = None
+    cancelled: bool = False
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def progress(self, progress: Progress) -> None:
+        """Keep it."""
+        self.last = progress
+        self.news.set()
+
+    def utterance(self, utterance: Utterance) -> None:
+        """Keep it."""
+        self.utterances.append(utterance)
+        self.news.set()
+
+
+class JobDesk:
+    """Takes jobs in, does them, gives them out."""
+
+    def __init__(self, store: JobStore, uploads: Path, engine: Lifetime, settings: Settings, metrics: Metrics) -> None:
+        self.store, self.uploads, self.engine, self.settings = store, uploads, engine, settings
+        self._metrics = metrics
+        self._live: dict[str, Live] = {}
+        self._arrival = asyncio.Event()
+        self._closing = asyncio.Event()
+        self._discarding: set[asyncio.Task[None]] = set()
+
+    async def accept(self, job: Mapping[str, Any], file: Path | None = None, *, kept: bool = True) -> Record:
+        """Take a job in, with the file that came with it, which is moved away.
+
+        Raises:
+            EngineUnavailable: there is no engine that could do it.
+            QueueFull: too many wait already.
+            InvalidJob: it has no object `input`.
+            DiskFull: it cannot be kept.
+        """
+        job_fields(job)
+        await self._check_open()
+        job_id = uuid4().hex
+        if file is not None:
+            with _full_disk_told():
+                file.rename(self.uploads / job_id)
+        request = {name: job[name] for name in ("input", "policy") if name in job}
+        try:
+            record = await self.store.add(
+                job_id,
+                request,
+                upload=job_id if file is not None else None,
+                webhook=job.get("webhook"),
+                ttl_s=policy_s(job, "ttl"),
+                kept=kept,
+            )
+        except BaseException:
+            (self.uploads / job_id).unlink(missing_ok=True)
+            raise
+        self._arrival.set()
+        return record
+
+    async def _check_open(self) -> None:
+        if await self.engine.state() is EngineState.DEAD and (failure := self.engine.failure):
+            raise EngineUnavailable(failure.message)
+        waiting = (await self.store.counts())[Status.IN_QUEUE]
+        if waiting >= self.settings.max_queue:
+            raise QueueFull(f"{waiting} jobs are waiting already (MAX_QUEUE); try again later.")
+
+    async def get(self, job_id: str) -> Record:
+        """The job of that id.
+
+        Raises:
+            JobNotFound: there is none.
+        """
+        record = await self.store.get(job_id)
+        if record is None:
+            raise JobNotFound("there is no job of this id, or not any more (RESULT_TTL_S).")
+        return record
+
+    def live(self, job_id: str) -> Live:
+        """What else is known of a job."""
+        return self._live.setdefault(job_id, Live())
+
+    async def until_over(self, job_id: str, timeout_s: float | None = None) -> Record:
+        """The job when it is over, when the time is, or when the service ends, whichever comes first."""
+        await self.get(job_id)
+        events = (self.live(job_id).over, self._closing)
+        record = await self.get(job_id)  # it may have been over before there was anything to wait for
+        if record.is_final:
+            return record
+        waiting = [asyncio.create_task(event.wait()) for event in events]
+        try:
+            await asyncio.wait(waiting, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
+        return await self.get(job_id)
+
+    async def news(self, job_id: str) -> None:
+        """Wait until there is something new of a job, or the service ends."""
+        waiting = [asyncio.create_task(event.wait()) for event in (self.live(job_id).news, self._closing)]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
+
+    @property
+    def closing(self) -> bool:
+        """Whether the service ends."""
+        return self._closing.is_set()
+
+    async def cancel(self, job_id: str) -> Record:
+        """End a job; one that is over stays as it is."""
+        record = await self.get(job_id)
+        if record.is_final:
+            return record
+        live = self.live(job_id)
+        live.cancelled = True
+        if live.task is not None:
+            live.task.cancel()
+            await asyncio.wait([live.task])
+        await self._end(job_id, Outcome(Status.CANCELLED))
+        return await self.get(job_id)
+
+    async def delete(self, job_id: str) -> None:
+        """Have nothing left of a job: it is cancelled, where it is not over, and forgotten."""
+        await self.cancel(job_id)
+        await self.store.delete(job_id)
+        self._live.pop(job_id, None)
+
+    def discard(self, job_id: str) -> None:
+        """Have nothing left of a job, soon: for who cannot wait, since they are being cancelled."""
+        task = asyncio.create_task(self.delete(job_id))
+        self._discarding.add(task)
+        task.add_done_callback(self._discarded)
+
+    def _discarded(self, task: asyncio.Task[None]) -> None:
+        self._discarding.discard(task)
+        if not task.cancelled() and isinstance(error := task.exception(), Exception):
+            log.info("a job that nobody waits for stays until the next start (%s)", type(error).__name__)
+
+    async def purge_queue(self) -> int:
+        """Cancel all that wait; how many that were."""
+        purged = await self.store.purge_queue()
+        await self._sweep()
+        return purged
+
+    async def run(self) -> None:
+        """Do jobs until cancelled; those under way go back to their place in the queue."""
+        recovered = await self.store.recover(MAX_ATTEMPTS)
+        if recovered:
+            log.warning("%d jobs were under way when the service ended: they are begun again", recovered)
+        await self._sweep()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._sweep_now_and_then())
+                for _ in range(self.settings.max_concurrency):
+                    tasks.create_task(self._serve_queue())
+        finally:
+            self._closing.set()
+
+    async def _serve_queue(self) -> None:
+        while True:
+            self._arrival.clear()
+            record = await self._next()
+            if record is None:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(SWEEP_S):
+                        await self._arrival.wait()
+            else:
+                self._arrival.set()  # there may be another one, for another one
+                await self._do(record)
+
+    async def _next(self) -> Record | None:
+        """A job to do; none while the engine is dead."""
+        if await self.engine.state() is EngineState.DEAD:
+            return None
+        try:
+            return await self.store.claim()
+        except DiskFull as error:
+            log.error("no job can be begun: %s", error)  # noqa: TRY400 — its message says it all
+            return None
+
+    async def _do(self, record: Record) -> None:
+        live = self.live(record.id)
+        live.task = asyncio.create_task(self._to_its_end(record, live))
+        try:
+            await asyncio.wait([live.task])
+        except asyncio.CancelledError:
+            live.task.cancel()
+            await asyncio.wait([live.task])
+            raise
+
+    async def _to_its_end(self, record: Record, live: Live) -> None:
+        if live.cancelled:
+            return
+        logged_job.set(record.id)
+        began = time.monotonic()
+        try:
+            async with self._noting(record.id, live):
+                outcome = await self._outcome(record, live)
+            if outcome is None:
+                await self._put_back(record.id)
+                return
+            await self._end(record.id, outcome)
+        except asyncio.CancelledError:
+            if not live.cancelled:
+                await self._put_back(record.id)
+            raise
+        took_s = round(time.monotonic() - began, 3)
+        self._metrics.job_over(outcome, took_s)
+        log.info("job %s", outcome.status.lower(), extra={"status": outcome.status, "duration_s": took_s})
+
+    async def _put_back(self, job_id: str) -> None:
+        with suppress(DiskFull):  # then the next start finds it in progress, which comes to the same
+            await self.store.put_back(job_id)
+
+    async def _outcome(self, record: Record, live: Live) -> Outcome | None:
+        """What comes of a job; None where its engine died for good: the next start may do it."""
+        time_left = JobTime.of(record.request or {}, self.settings.deadline_margin_s)
+        timeout = asyncio.timeout_at(time_left.end)
+        try:
+            async with timeout:
+                options, source = self._read(record)
+                services = await self.engine.services()
+                result = await process(options, source, services, live, deadline=time_left.deadline)
+                return Outcome(Status.COMPLETED, result.to_json())
+        except TimeoutError as error:
+            if timeout.expired():
+                return Outcome(Status.TIMED_OUT, error=str(DeadlineExceeded("the job's executionTimeout was over.")))
+            return _failed(error)
+        except EngineUnavailable as error:
+            return None if await self._died(error) else _failed(error)
+        except Exception as error:  # noqa: BLE001 — the door to the API
+            return _failed(error)
+
+    async def _died(self, error: EngineUnavailable) -> bool:
+        """Whether the engine is dead, and not the job at fault."""
+        log.warning("%s", error)
+        return await self.engine.state() is EngineState.DEAD
+
+    def _read(self, record: Record) -> tuple[JobOptions, Source]:
+        """What is to be done, and with which recording."""
+        request, defaults = record.request or {}, self.settings.job_defaults
+        if record.upload is not None:
+            return parse_options(job_fields(request), defaults), LocalAudio(self.uploads / record.upload)
+        job = parse_job(request, defaults)
+        return job, source_of(job)
+
+    @asynccontextmanager
+    async def _noting(self, job_id: str, live: Live) -> AsyncIterator[None]:
+        """Write progress down, now and then, beside the block: who asks this process is told the newest anyway."""
+        noting = asyncio.create_task(self._note_progress(job_id, live))
+        try:
+            yield
+        finally:
+            noting.cancel()
+            await asyncio.gather(noting, return_exceptions=True)
+
+    async def _note_progress(self, job_id: str, live: Live) -> None:
+        written: Progress | None = None
+        while True:
+            await asyncio.sleep(NOTE_S)
+            if live.last is not None and live.last is not written:
+                written = live.last
+                with suppress(DiskFull):
+                    await self.store.note(job_id, asdict(written))
+
+    async def _end(self, job_id: str, outcome: Outcome) -> None:
+        """Keep what came of a job; where there is no room for that, keep that."""
+        while True:
+            try:
+                await self.store.finish(job_id, outcome)
+                break
+            except DiskFull as error:
+                log.error("what came of a job cannot be kept: %s", error)  # noqa: TRY400 — its message says it all
+                if outcome.status is Status.COMPLETED:
+                    outcome = _failed(error)
+                await asyncio.sleep(RETRY_S)
+        (self.uploads / job_id).unlink(missing_ok=True)
+        self._tell_over(job_id)
+
+    def _tell_over(self, job_id: str) -> None:
+        live = self._live.get(job_id)
+        if live is not None:
+            live.over.set()
+            live.news.set()
+
+    async def _sweep_now_and_then(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            with suppress(DiskFull):
+                await self._sweep()
+
+    async def _sweep(self) -> None:
+        """Let go of what is over: jobs, their files, and what was known of them."""
+        for job_id in await self.store.time_out():
+            self._tell_over(job_id)
+        await self.store.forget(self.settings.result_ttl_s)
+        await asyncio.to_thread(_delete_old, self.uploads, await self.store.uploads())
+        for job_id in list(self._live):
+            record = await self.store.get(job_id)
+            if record is None or record.is_final:
+                self._tell_over(job_id)
+            if record is None:
+                self._live.pop(job_id, None)
+
+
+def _delete_old(folder: Path, needed: set[str]) -> None:
+    """Delete the uploads that no job needs; one that has just come may belong to a job that is being taken in."""
+    for path in folder.iterdir():
+        if path.name not in needed and time.time() - path.stat().st_ctime > YOUNG_S:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _full_disk_told() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DiskFull("there is no room for the upload.") from error
+
+
+def _failed(error: Exception) -> Outcome:
+    if not isinstance(error, VoxtralError):
+        log.error("the job failed unexpectedly", exc_info=error)
+    return Outcome(Status.FAILED, error=str(public_error(error)))

@@ -1,0 +1,282 @@
+"""OpenAI's API for transcriptions, over the same queue as every job.
+
+Any model name is taken: there is one model. What has no meaning here (`prompt`, `temperature`, `chunking_strategy`,
+`include`) is taken and left; speakers known by samples of their voices are refused, since their names would be wrong. The
+job is gone with the answer, and cancelled where nobody waits for that any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, cast, get_args
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+
+from voxtral_serverless.contract import parse_options
+from voxtral_serverless.errors import EngineUnavailable, InvalidJob, JobNotFound
+from voxtral_serverless.http_api.answers import Json, failure, refusal, told
+from voxtral_serverless.http_api.dependencies import DeskOf
+from voxtral_serverless.http_api.desk import JobDesk
+from voxtral_serverless.http_api.openai_answers import Format, answered, diarized_segment, text_of, usage
+from voxtral_serverless.http_api.records import Record, Status
+from voxtral_serverless.http_api.runpod_routes import utterance_shown
+from voxtral_serverless.http_api.uploads import Form, received_form
+
+PATH = "/v1/audio/transcriptions"
+IGNORED = ("model", "prompt", "temperature", "chunking_strategy", "include", "keywords", "user")
+OURS = ("num_speakers", "min_speakers", "max_speakers", "channels")
+"""Fields of our own jobs that are taken besides."""
+KNOWN = ("response_format", "timestamp_granularities", "stream", "language", "languages", *IGNORED, *OURS)
+STREAMED = ("json", "text", "diarized_json")
+GONE = "the service is being stopped before the transcription was done; send it again."
+
+router = APIRouter(tags=["OpenAI's API"])
+
+
+class OpenAIFault(BaseModel):
+    """What is wrong, as OpenAI's clients read it."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str
+
+
+class OpenAIFaultAnswer(BaseModel):
+    """An error."""
+
+    error: OpenAIFault
+
+
+class Model(BaseModel):
+    """A model."""
+
+    id: str
+    object: str
+    created: int
+    owned_by: str
+
+
+class Models(BaseModel):
+    """All models: one."""
+
+    object: str
+    data: list[Model]
+
+
+FAULTS: dict[int | str, dict[str, Any]] = {
+    status: {"model": OpenAIFaultAnswer} for status in (400, 401, 403, 404, 413, 429, 500, 503)
+}
+_FORM = {
+    "type": "object",
+    "required": ["file"],
+    "properties": {
+        "file": {"type": "string", "format": "binary"},
+        "model": {"type": "string"},
+        "language": {"type": "string"},
+        "response_format": {"type": "string", "enum": list(get_args(Format))},
+        "timestamp_granularities[]": {"type": "array", "items": {"type": "string", "enum": ["segment", "word"]}},
+        "stream": {"type": "boolean"},
+        "prompt": {"type": "string"},
+        "temperature": {"type": "number"},
+        "num_speakers": {"type": "integer"},
+        "min_speakers": {"type": "integer"},
+        "max_speakers": {"type": "integer"},
+        "channels": {"type": "string", "enum": ["auto", "mix", "split"]},
+    },
+}
+BODY = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}}
+ANSWERS = FAULTS | {
+    200: {"content": {"application/json": {"schema": {"type": "object"}}, "text/plain": {}, "text/event-stream": {}}}
+}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a request wants, apart from what its job does."""
+
+    response_format: Format
+    granularities: set[str]
+    streams: bool
+
+    @classmethod
+    def of(cls, form: Form) -> Asked:
+        """From the fields of a form.
+
+        Raises:
+            InvalidJob: naming what is wrong.
+        """
+        if unknown := sorted(form.fields.keys() - set(KNOWN)):
+            raise InvalidJob(_unknown(unknown[0]))
+        response_format = form.text("response_format") or "json"
+        granularities = set(form.fields.get("timestamp_granularities", [])) or {"segment"}
+        streams = (form.text("stream") or "false").lower() in ("true", "1")
+        if response_format not in get_args(Format):
+            raise InvalidJob(f"response_format: one of {', '.join(get_args(Format))} is needed.")
+        if granularities - {"segment", "word"}:
+            raise InvalidJob("timestamp_granularities: segment and word are known.")
+        if streams and response_format not in STREAMED:
+            raise InvalidJob(f"only {', '.join(STREAMED)} are streamed.")
+        return cls(cast("Format", response_format), granularities, streams)
+
+    @property
+    def diarizes(self) -> bool:
+        """Whether speakers are told apart."""
+        return self.response_format == "diarized_json"
+
+    def job(self, form: Form) -> dict[str, Any]:
+        """The fields of the job."""
+        fields: dict[str, Any] = {name: _number(text) for name in OURS if (text := form.text(name))}
+        languages = form.fields.get("languages", [])
+        if language := form.text("language") or (languages[0] if len(languages) == 1 else None):
+            fields["language"] = language
+        if self.response_format in ("srt", "vtt"):
+            fields["formats"] = [self.response_format]
+        words = self.response_format == "verbose_json" and "word" in self.granularities
+        return fields | {"task": "transcribe_diarized" if self.diarizes else "transcribe", "word_timestamps": words}
+
+
+@router.post(PATH, responses=ANSWERS, openapi_extra=BODY, response_class=Response)
+async def transcribe(request: Request, desk: DeskOf) -> Response:
+    """Transcribe a file: the answer is the transcription, in the format that is asked for."""
+    async with received_form(request, desk.uploads, desk.settings.max_audio_bytes) as form:
+        asked = Asked.of(form)
+        if form.file is None:
+            raise InvalidJob("file: the recording is needed.")
+        fields = asked.job(form)
+        parse_options(fields, desk.settings.job_defaults)
+        record = await desk.accept({"input": fields}, form.file, kept=False)
+    if asked.streams:
+        return StreamingResponse(_events(record.id, asked, desk), media_type="text/event-stream")
+    try:
+        over = await _unless_gone(request, record.id, desk)
+    finally:
+        desk.discard(record.id)
+    return _answer(over, asked)
+
+
+@router.get("/v1/models", response_model=Models, responses=FAULTS)
+async def models(desk: DeskOf) -> Response:
+    """The one model that is here."""
+    return Json({"object": "list", "data": [await _model(desk)]})
+
+
+@router.get("/v1/models/{model:path}", response_model=Model, responses=FAULTS)
+async def model(model: str, desk: DeskOf) -> Response:
+    """The model of that name."""
+    found = await _model(desk)
+    if model != found["id"]:
+        return failure(404, "model_not_found", f"there is one model: {found['id']}.", "/v1/models")
+    return Json(found)
+
+
+async def _model(desk: JobDesk) -> dict[str, Any]:
+    settings = desk.settings
+    name = Path(settings.voxtral_model).name if Path(settings.voxtral_model).exists() else settings.voxtral_model
+    if desk.engine.came_up:
+        services = await desk.engine.services()
+        name = name if services.engine == "vllm" else services.models["transcription"]
+    return {"id": name, "object": "model", "created": 0, "owned_by": "voxtral-serverless"}
+
+
+async def _unless_gone(request: Request, job_id: str, desk: JobDesk) -> Record:
+    """The job when it is over; or as it is when the client goes, or the service ends."""
+    waiting = asyncio.create_task(desk.until_over(job_id))
+    leaving = asyncio.create_task(_left(request))
+    try:
+        await asyncio.wait([waiting, leaving], return_when=asyncio.FIRST_COMPLETED)
+        return waiting.result() if waiting.done() else await desk.get(job_id)
+    finally:
+        waiting.cancel()
+        leaving.cancel()
+
+
+async def _left(request: Request) -> None:
+    """Wait until the client has closed the connection."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _answer(record: Record, asked: Asked) -> Response:
+    if record.output is None:
+        return _fault(record)
+    if fault := _nothing_heard(record.output):
+        return failure(500, "stage_failed", fault, PATH)
+    body = answered(record.output, asked.response_format, asked.granularities)
+    return PlainTextResponse(body) if isinstance(body, str) else Json(body)
+
+
+def _fault(record: Record) -> Response:
+    if not record.is_final:
+        return refusal(EngineUnavailable(GONE), PATH)
+    return failure(*told(record.error or "internal_error: the job was cancelled."), PATH)
+
+
+def _nothing_heard(output: dict[str, Any]) -> str | None:
+    """Why there is no text at all where somebody speaks."""
+    turns = output["transcriptions"]
+    if not turns or any(turn["text"] is not None for turn in turns):
+        return None
+    return " ".join(warning["message"] for warning in output["meta"]["warnings"]) or "nothing could be transcribed."
+
+
+async def _events(job_id: str, asked: Asked, desk: JobDesk) -> AsyncIterator[str]:
+    """Server-sent events: what is said, as it is done, and all of it in order at the end."""
+    live, sent = desk.live(job_id), 0
+    try:
+        while not (live.over.is_set() or desk.closing):
+            live.news.clear()
+            for utterance in live.utterances[sent:]:
+                sent += 1
+                if utterance.text:
+                    yield _event(_part(sent - 1, utterance_shown(utterance), asked))
+            if not live.over.is_set():
+                await desk.news(job_id)
+        for event in _last_events(await desk.get(job_id)):
+            yield event
+    except JobNotFound:
+        return
+    finally:
+        desk.discard(job_id)
+
+
+def _part(index: int, turn: dict[str, Any], asked: Asked) -> dict[str, Any]:
+    if asked.diarizes:
+        return diarized_segment(index, turn)
+    return {"type": "transcript.text.delta", "delta": f"{turn['text']} "}
+
+
+def _last_events(record: Record) -> list[str]:
+    fault = _fault(record) if record.output is None else None
+    if fault is None and record.output and (why := _nothing_heard(record.output)):
+        fault = failure(500, "stage_failed", why, PATH)
+    if fault is not None:
+        return [f"data: {bytes(fault.body).decode()}\n\n"]
+    assert record.status is Status.COMPLETED
+    assert record.output is not None
+    return [_event({"type": "transcript.text.done", "text": text_of(record.output), "usage": usage(record.output)})]
+
+
+def _event(value: dict[str, Any]) -> str:
+    return f"data: {json.dumps(value)}\n\n"
+
+
+def _number(text: str) -> int | str:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else text
+
+
+def _unknown(name: str) -> str:
+    if name.startswith("known_speaker_"):
+        return f"{name}: speakers are not known by their voices here; speaker labels are A, B, …."
+    nearest = get_close_matches(name[:60].lower(), KNOWN, n=1, cutoff=0.5)
+    return f"unknown field {name[:60]!r}: " + (
+        f"did you mean {nearest[0]!r}?" if nearest else f"known are {', '.join(KNOWN)}."
+    )

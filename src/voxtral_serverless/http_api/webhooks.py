@@ -1,0 +1,83 @@
+"""Telling others that a job is over: the job, as `/status` shows it, is posted to the URL that it brought along.
+
+Promises: a URL is dialled under the rules of `audio.addresses`; what is not taken (any answer but 2xx) is posted again,
+over restarts too, until the tries are used up. No redirect is followed. Leaves out: a proof of who posts it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from contextlib import suppress
+
+from voxtral_serverless.audio.addresses import AddressPolicy, AddressRefused
+from voxtral_serverless.audio.request import web_session
+from voxtral_serverless.errors import DiskFull, InvalidJob
+from voxtral_serverless.http_api.records import Record, shown
+from voxtral_serverless.http_api.store import JobStore
+from voxtral_serverless.job_limits import web_address
+
+log = logging.getLogger(__name__)
+
+PAUSES_S = (10.0, 60.0, 600.0)
+"""Before the second try, and those after it."""
+TIMEOUT_S = 30.0
+LOOK_S = 0.5
+
+
+def checked_webhook(url: object, policy: AddressPolicy) -> str:
+    """The URL that a job names, as far as it can be checked without asking anybody.
+
+    Raises:
+        InvalidJob: it will never be called.
+    """
+    if not isinstance(url, str):
+        raise InvalidJob("webhook: an http(s) URL is needed.")
+    try:
+        address = web_address(url)
+        policy.check(address)
+    except AddressRefused as error:
+        raise InvalidJob("webhook: this service does not connect there (FETCH_HOSTS, FETCH_PORTS).") from error
+    except ValueError as error:
+        raise InvalidJob(f"webhook: {error}.") from error
+    return address
+
+
+async def deliver_webhooks(store: JobStore, policy: AddressPolicy) -> None:
+    """Call the webhooks of `store` as they come due, until cancelled."""
+    while True:
+        due = None
+        with suppress(DiskFull):
+            due = await store.due_webhook()
+        if due is None:
+            await asyncio.sleep(LOOK_S)
+            continue
+        record, url, tries = due
+        fault = await _called(url, record, policy)
+        again_in_s = PAUSES_S[tries] if fault and tries < len(PAUSES_S) else None
+        if fault:
+            log.warning("the webhook of job %s %s%s", record.id, fault, "" if again_in_s else ": given up")
+        while True:
+            try:
+                await store.webhook_tried(record.id, again_in_s)
+                break
+            except DiskFull:
+                await asyncio.sleep(LOOK_S)
+
+
+async def _called(url: str, record: Record, policy: AddressPolicy) -> str | None:
+    """None where it was taken; else what went wrong."""
+    import aiohttp
+
+    body = json.dumps(shown(record)).encode()
+    try:
+        policy.check(url)
+        async with asyncio.timeout(TIMEOUT_S), web_session(policy, TIMEOUT_S) as session:
+            headers = {"Content-Type": "application/json"}
+            async with session.post(url, data=body, headers=headers, allow_redirects=False) as response:
+                return None if 200 <= response.status < 300 else f"was answered with status {response.status}"
+    except AddressRefused:
+        return "is refused by this service"
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        return f"could not be called ({type(error).__name__})"
