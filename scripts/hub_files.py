@@ -38,9 +38,12 @@ LEFT_OUT = {
     "fetch_allow_private": "a worker on RunPod has no private network whose recordings it should read",
     "host": "of the HTTP API, which no queue worker runs",
     "port": "of the HTTP API",
+    "port_health": "of the HTTP API",
     "api_key": "of the HTTP API: RunPod checks its own keys",
     "allow_anonymous": "of the HTTP API",
     "data_dir": "of the HTTP API: a worker keeps nothing",
+    "max_queue": "of the HTTP API: RunPod has its own queue",
+    "result_ttl_s": "of the HTTP API",
 }
 """Settings that the Hub does not offer, and why."""
 PLAIN = ("hf_token", "voxtral_model", "diarizer", "job_defaults", "label_language", "max_concurrency", "max_duration_s")

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import signal
 import sys
 from collections.abc import Iterable
@@ -18,6 +19,7 @@ import pytest
 
 from tests.diarization.test_channels import sound
 from tests.fakes.origin import running_origin
+from tests.http_api.service import running_service
 from tests.media import CALL, ROOT, encode
 from tests.pages import PAGES, examples, scripts
 from voxtral_serverless.contract import JobResult, job_fields
@@ -28,6 +30,9 @@ RUN = (
     r"\.venv/bin/voxtral-serverless deploy .* --dry-run",
 )
 """The commands that are run, in a folder that has the clone's environment and a recording."""
+SERVE = "ENGINE=embedded .venv/bin/voxtral-serverless serve"
+ASK = r"curl .*http://localhost:8000/.*"
+"""What starts the service, and what is asked of it."""
 RUN_IN_THE_CLONE = "make demo"
 """Slow: the whole call."""
 NEEDS = {
@@ -42,6 +47,7 @@ NEEDS = {
 }
 """The commands that are not run, and what they need."""
 WITHIN_S = 60
+ROUTE = re.compile(r"localhost:8000(/\S+ )")
 ADDRESS = "https://example.com/call.ogg"
 
 ALL = {command: block for page in PAGES for block in scripts(page) for command in block.commands}
@@ -110,6 +116,20 @@ async def test_command_does_what_the_page_says(command: str, folder: Path) -> No
     check(command, await shell(command, folder, exports=exports), folder)
 
 
+async def test_service_does_what_the_pages_say(folder: Path) -> None:
+    """Its command is `serve` with ENGINE=embedded; the calls are made as they stand there, but for the port."""
+    command = shlex.split(SERVE.partition(" ")[2])
+    asked = [command for command in ALL if is_one_of(command, [ASK])]
+    async with running_service(folder, command=command) as service:
+        for call_of_it in asked:
+            port = service.url.rpartition(":")[2]
+            out = await shell(f"curl -sS {call_of_it.removeprefix('curl').replace(':8000', f':{port}')}", folder)
+            answer = json.loads(out)
+            assert "error" not in answer, answer
+            assert ("/run " in call_of_it) == (answer.get("status") == "IN_QUEUE"), answer
+    assert {"/run ", "/runsync ", "/v1/audio/transcriptions "} <= {found[1] for one in asked if (found := ROUTE.search(one))}
+
+
 @pytest.mark.soak
 async def test_answer_of_the_page_is_that_of_its_command(folder: Path) -> None:
     """What it shows is shown by `test_bundled_call` too."""
@@ -123,7 +143,8 @@ async def test_answer_of_the_page_is_that_of_its_command(folder: Path) -> None:
 
 @pytest.mark.parametrize("command", ALL)
 def test_every_command_is_run_or_named(command: str) -> None:
-    assert [is_one_of(command, RUN), is_one_of(command, NEEDS), command == RUN_IN_THE_CLONE].count(True) == 1
+    ways = [is_one_of(command, (*RUN, SERVE, ASK)), is_one_of(command, NEEDS), command == RUN_IN_THE_CLONE]
+    assert ways.count(True) == 1
 
 
 @pytest.mark.parametrize("pattern", [*RUN, *NEEDS])

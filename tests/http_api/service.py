@@ -55,9 +55,11 @@ class Service:
 
     async def over(self, job_id: str, within_s: float = DONE_S) -> dict[str, Any]:
         """A job when it is over."""
+        job = await self.status(job_id)
         async with asyncio.timeout(within_s):
-            while (job := await self.status(job_id))["status"] in ("IN_QUEUE", "IN_PROGRESS"):
+            while job["status"] in ("IN_QUEUE", "IN_PROGRESS"):
                 await asyncio.sleep(0.1)
+                job = await self.status(job_id)
         return job
 
     def uploads(self) -> list[Path]:
@@ -77,7 +79,11 @@ def environment_of(folder: Path, settings: Mapping[str, str] = NONE) -> dict[str
 
 @asynccontextmanager
 async def running_service(
-    folder: Path, settings: Mapping[str, str] = NONE, *, command: Sequence[str] = COMMAND, headers: Mapping[str, str] = NONE
+    folder: Path,
+    settings: Mapping[str, str] = NONE,
+    *,
+    command: Sequence[str] = COMMAND,
+    headers: Mapping[str, str] = NONE,
 ) -> AsyncIterator[Service]:
     """A service that answers when the block is entered, with its jobs in `folder`, where an earlier one may have been.
 
@@ -92,7 +98,9 @@ async def running_service(
         )  # fmt: skip
     worker = Worker(process, folder / "temporary", out, err)
     try:
-        assert await eventually(lambda: listening(worker) or process.returncode is not None, START_S), worker.output
+        assert await eventually(lambda: bool(listening(worker)) or process.returncode is not None, START_S), (
+            worker.output
+        )
         url = listening(worker)
         assert url, worker.output
         async with httpx.AsyncClient(base_url=url, headers=dict(headers), timeout=60, trust_env=False) as client:
@@ -104,7 +112,7 @@ async def running_service(
 def listening(worker: Worker) -> str | None:
     """The first address that its log names, as this machine reaches it."""
     found = re.search(r"listening on (http://\S+:\d+)", worker.output)
-    return found[1].replace("0.0.0.0", "127.0.0.1") if found else None  # noqa: S104 — for the client
+    return found[1].replace("0.0.0.0", "127.0.0.1") if found else None
 
 
 async def clip(folder: Path, seconds: float) -> bytes:

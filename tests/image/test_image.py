@@ -1,4 +1,4 @@
-"""The built image as a container of it would be: with its own command, against RunPod's queue on loopback.
+"""The built image as a container of it would be: with its own command, against RunPod's queue on loopback, and by HTTP.
 
 vLLM and pyannote in it are real, on a processor; the models are tiny, and the base stands in for vLLM's image.
 """
@@ -15,6 +15,8 @@ from tests.fakes.runpod_queue import running_queue
 from tests.image.container import Container, Image, buildah
 from tests.runpod_worker.harness import running_recordings
 from tests.test_child import eventually
+from tests.user_readme.contract import REQUEST
+from tests.user_readme.test_api import answering, own_address, posted
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(600)]
 
@@ -75,11 +77,36 @@ async def test_first_job_is_done_and_nothing_is_left(
     assert await eventually(lambda: found_in(container) <= before | KEPT), found_in(container) - before
 
 
+async def test_request_of_the_user_on_port_8000(
+    image: Image, container: Container, models: Path, tmp_path: Path
+) -> None:
+    """`docker run … -p 8000:8000`: its HTTP API, whose port is the one that vLLM wants."""
+    before = found_in(container)
+    (tmp_path / "call").mkdir()
+    url = f"http://{own_address()}:8000"
+    async with running_recordings(tmp_path / "call") as recordings:
+        job = {"input": REQUEST["input"] | {"audio_url": f"{recordings.url}/clip/12", "language": "en"}}
+        environment = settings(models, VLLM_PORT="8000")
+        async with container.running(image.command(), environment, {models: "/models"}, tmp_path / "log") as running:
+            await answering(url, START_S)
+            _, done = await posted(url, job, within_s=START_S)
+            status = await running.stop()
+    assert (done["status"], status) == ("COMPLETED", 0), running.output[-4000:]
+    assert any(entry["text"] for entry in done["output"]["transcriptions"]), done
+    assert "ANYBODY" in running.output, "it warns of what ALLOW_ANONYMOUS means"
+    assert [*(container.root / "data" / "uploads").iterdir()] == []
+    assert await eventually(lambda: found_in(container) <= before | KEPT), found_in(container) - before
+
+
 def test_what_is_needed_is_there_and_the_rest_is_not(container: Container) -> None:
     worker, diarization = f"/{OWN}/worker/bin/python", f"/{OWN}/diarization/bin/python"
     container.run("python3", "-c", "import vllm, av, scipy.signal, soundfile, soxr, mistral_common.audio")
     container.run(diarization, "-W", "ignore", "-c", "import pyannote.audio, transformers, torch, torchaudio")
-    container.run(worker, "-c", "import runpod, aiohttp, av, onnxruntime, botocore, voxtral_serverless.cli")
+    container.run(
+        worker,
+        "-c",
+        "import runpod, aiohttp, av, onnxruntime, botocore, voxtral_serverless.cli, voxtral_serverless.http_api.server",
+    )
     unwanted = ("torch", "vllm", "pocketsphinx", "sklearn", "pytest", "pip", "hatchling")
     assert has(container, "worker", *unwanted, "runpod") == {"runpod"}
 
