@@ -45,8 +45,8 @@ def run_worker(settings: Settings) -> int:
     """
     if not os.environ.get(QUEUE):
         raise InvalidConfiguration(
-            f"{QUEUE} is not set: this command does the jobs of a RunPod serverless endpoint, and runs there. For one "
-            "recording there is `voxtral-serverless transcribe`."
+            f"{QUEUE} is not set: this command does the jobs of a RunPod serverless endpoint, and runs there. Elsewhere "
+            "`voxtral-serverless serve` takes jobs by HTTP, and `voxtral-serverless transcribe` does one recording."
         )
     startup = StartUp(process_began())
     startup.note("interpreter", startup.now())
