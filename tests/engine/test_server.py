@@ -1,6 +1,7 @@
 """The supervisor, over a stand-in for vLLM that starts, dies and freezes as it is told."""
 
 import asyncio
+import errno
 import logging
 import os
 import signal
@@ -229,6 +230,31 @@ async def test_failed_restart_counts(tmp_path: Path) -> None:
         assert await eventually(lambda: bench.server.state is State.DEAD, within_s=20)
         with pytest.raises(EngineUnavailable, match="died 4 times"):
             await bench.server.ready()
+
+
+async def test_restart_waits_for_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where there is no place for its folder, for a moment, it is tried again, as after any death."""
+    async with started(tmp_path) as bench:
+        await bench.server.ready()
+        with monkeypatch.context() as full:
+            full.setattr(tempfile, "mkdtemp", _full_disk)
+            os.kill(bench.group, signal.SIGKILL)
+            assert await eventually(lambda: "could not be started: No space left" in caplog.text, within_s=10)
+        await bench.server.ready()
+        assert await bench.transcribe() == "1.00 s in fr"
+
+
+async def test_first_start_without_room_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "mkdtemp", _full_disk)
+    async with started(tmp_path) as bench:
+        with pytest.raises(EngineUnavailable, match="No space left"):
+            await bench.server.ready()
+
+
+def _full_disk(**_: object) -> str:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 async def test_start_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

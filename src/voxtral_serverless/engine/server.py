@@ -22,7 +22,7 @@ from voxtral_serverless.engine.command import Launch
 from voxtral_serverless.engine.machine import free_port
 from voxtral_serverless.engine.process import EngineProcess, engine_process
 from voxtral_serverless.engine.watchdog import WATCH_S, until_frozen
-from voxtral_serverless.errors import EngineUnavailable
+from voxtral_serverless.errors import EngineUnavailable, InvalidConfiguration
 from voxtral_serverless.startup import current
 
 log = logging.getLogger(__name__)
@@ -103,7 +103,10 @@ class VllmServer:
         """Start it and keep it running, until cancelled or dead."""
         try:
             while True:
-                await self._live()
+                try:
+                    await self._live()
+                except (OSError, InvalidConfiguration) as error:
+                    await self._not_begun(error)
         except EngineUnavailable as failure:
             self.die(failure)
         except Exception:
@@ -139,7 +142,7 @@ class VllmServer:
                 self.deaths += 1
                 self.state = State.RESTARTING
         if self.state is State.RESTARTING:
-            await self._pause(process, reason)
+            await self._pause(reason, process.cause(), process.last_lines())
         elif _port_was_taken(process) and self._port_tries:
             self._port_tries -= 1
             self._port = port + 1
@@ -192,7 +195,18 @@ class VllmServer:
                 return f"it has not answered for {limit_s:.0f} s"
             await asyncio.sleep(min(WATCH_S, limit_s / 4))
 
-    async def _pause(self, process: EngineProcess, reason: str) -> None:
+    async def _not_begun(self, error: OSError | InvalidConfiguration) -> None:
+        """A life could not even begin, for want of room or of processes. Another one may, where one has before.
+
+        Raises:
+            EngineUnavailable: there is no next one.
+        """
+        reason = error.message if isinstance(error, InvalidConfiguration) else error.strerror or type(error).__name__
+        if self.state is not State.RESTARTING:
+            raise EngineUnavailable(f"the engine cannot be started: {reason}") from error
+        await self._pause(f"it could not be started: {reason}", "", "")
+
+    async def _pause(self, reason: str, cause: str, last_lines: str) -> None:
         """Wait before the next life.
 
         Raises:
@@ -202,15 +216,15 @@ class VllmServer:
         while self._restarts and now - self._restarts[0] > RESTARTS_WITHIN_S:
             self._restarts.popleft()
         if len(self._restarts) >= RESTARTS:
-            log.error("the engine's last words:\n%s", process.last_lines())
+            log.error("the engine's last words:\n%s", last_lines)
             raise EngineUnavailable(
                 f"the engine died {RESTARTS + 1} times in {RESTARTS_WITHIN_S / 60:.0f} minutes, the last time because "
                 f"{reason}: this worker gives up.",
-                process.last_lines(),
+                last_lines,
             )
         pause_s = BACK_OFF_S[len(self._restarts)] * random.uniform(1.0, 1.25)  # noqa: S311 — no secret
         self._restarts.append(now)
-        log.warning("the engine is restarted in %.1f s: %s. %s", pause_s, reason, process.cause())
+        log.warning("the engine is restarted in %.1f s: %s. %s", pause_s, reason, cause)
         await asyncio.sleep(pause_s)
 
 
