@@ -7,7 +7,7 @@ import sys
 
 NAMES = [
     "settings", "RunPod", "engine", "GPU", "driver", "model", "vLLM", "weights", "server", "pyannote", "diarization",
-    "aligners", "Hugging Face", "downloads", "disk", "memory", "files", "decoding", "ports", "embedded",
+    "aligners", "Hugging Face", "downloads", "disk", "memory", "files", "decoding", "ports", "HTTP API", "embedded",
 ]  # fmt: skip
 SECRETS = {"HF_TOKEN": "hf_s3cr3ts3cr3t", "API_KEY": "s3cr3tk3y", "VLLM_API_KEY": "s3cr3t0th3r"}
 

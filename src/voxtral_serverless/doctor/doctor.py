@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from voxtral_serverless.doctor.api import api_check
 from voxtral_serverless.doctor.engines import embedded_check, engine_check, server_check, vllm_check
 from voxtral_serverless.doctor.examination import Check, blocking, examine, in_thread, listening
 from voxtral_serverless.doctor.findings import Line
@@ -34,6 +35,7 @@ CHECKS = (
     blocking("files", files_check),
     Check("decoding", sound_check),
     blocking("ports", ports_check),
+    blocking("HTTP API", api_check),
     blocking("embedded", embedded_check),
 )
 

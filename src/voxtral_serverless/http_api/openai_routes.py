@@ -19,14 +19,15 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from voxtral_serverless.contract import parse_options
-from voxtral_serverless.errors import EngineUnavailable, InvalidJob, JobNotFound
+from voxtral_serverless.errors import EngineUnavailable, InternalError, InvalidJob, StageFailed
 from voxtral_serverless.http_api.answers import Json, failure, refusal, told
 from voxtral_serverless.http_api.dependencies import DeskOf
 from voxtral_serverless.http_api.desk import JobDesk
-from voxtral_serverless.http_api.openai_answers import Format, answered, diarized_segment, text_of, usage
-from voxtral_serverless.http_api.records import Record, Status
+from voxtral_serverless.http_api.openai_answers import Format, answered, diarized_segment, text_of
+from voxtral_serverless.http_api.records import Record
 from voxtral_serverless.http_api.runpod_routes import utterance_shown
 from voxtral_serverless.http_api.uploads import Form, received_form
 
@@ -35,7 +36,10 @@ IGNORED = ("model", "prompt", "temperature", "chunking_strategy", "include", "ke
 OURS = ("num_speakers", "min_speakers", "max_speakers", "channels")
 """Fields of our own jobs that are taken besides."""
 KNOWN = ("response_format", "timestamp_granularities", "stream", "language", "languages", *IGNORED, *OURS)
+SWITCHES = {"true": True, "1": True, "false": False, "0": False}
 STREAMED = ("json", "text", "diarized_json")
+UNBUFFERED = {"X-Accel-Buffering": "no"}
+"""Has nginx pass events on as they come."""
 GONE = "the service is being stopped before the transcription was done; send it again."
 
 router = APIRouter(tags=["OpenAI's API"])
@@ -114,18 +118,16 @@ class Asked:
         Raises:
             InvalidJob: naming what is wrong.
         """
-        if unknown := sorted(form.fields.keys() - set(KNOWN)):
+        if unknown := sorted(name for name in form.fields if not _is_known(name)):
             raise InvalidJob(_unknown(unknown[0]))
-        response_format = form.text("response_format") or "json"
-        granularities = set(form.fields.get("timestamp_granularities", [])) or {"segment"}
-        streams = (form.text("stream") or "false").lower() in ("true", "1")
-        if response_format not in get_args(Format):
-            raise InvalidJob(f"response_format: one of {', '.join(get_args(Format))} is needed.")
-        if granularities - {"segment", "word"}:
-            raise InvalidJob("timestamp_granularities: segment and word are known.")
+        response_format = _one_of(get_args(Format), "response_format", form.text("response_format") or "json")
+        granularities = form.fields.get("timestamp_granularities") or ["segment"]
+        for one in granularities:
+            _one_of(("segment", "word"), "timestamp_granularities", one)
+        streams = SWITCHES[_one_of(tuple(SWITCHES), "stream", (form.text("stream") or "false").lower())]
         if streams and response_format not in STREAMED:
             raise InvalidJob(f"only {', '.join(STREAMED)} are streamed.")
-        return cls(cast("Format", response_format), granularities, streams)
+        return cls(cast("Format", response_format), set(granularities), streams)
 
     @property
     def diarizes(self) -> bool:
@@ -155,7 +157,7 @@ async def transcribe(request: Request, desk: DeskOf) -> Response:
         parse_options(fields, desk.settings.job_defaults)
         record = await desk.accept({"input": fields}, form.file, kept=False)
     if asked.streams:
-        return StreamingResponse(_events(record.id, asked, desk), media_type="text/event-stream")
+        return _Events(record.id, asked, desk)
     try:
         over = await _unless_gone(request, record.id, desk)
     finally:
@@ -206,18 +208,21 @@ async def _left(request: Request) -> None:
 
 
 def _answer(record: Record, asked: Asked) -> Response:
-    if record.output is None:
-        return _fault(record)
-    if fault := _nothing_heard(record.output):
-        return failure(500, "stage_failed", fault, PATH)
-    body = answered(record.output, asked.response_format, asked.granularities)
+    found = _output(record)
+    if isinstance(found, Response):
+        return found
+    body = answered(found, asked.response_format, asked.granularities)
     return PlainTextResponse(body) if isinstance(body, str) else Json(body)
 
 
-def _fault(record: Record) -> Response:
+def _output(record: Record) -> dict[str, Any] | Response:
+    """What came of a job, or the error to answer."""
+    if record.output is not None:
+        why = _nothing_heard(record.output)
+        return failure(500, StageFailed.code, why, PATH) if why else record.output
     if not record.is_final:
         return refusal(EngineUnavailable(GONE), PATH)
-    return failure(*told(record.error or "internal_error: the job was cancelled."), PATH)
+    return failure(*told(record.error or f"{InternalError.code}: the job was cancelled."), PATH)
 
 
 def _nothing_heard(output: dict[str, Any]) -> str | None:
@@ -228,45 +233,69 @@ def _nothing_heard(output: dict[str, Any]) -> str | None:
     return " ".join(warning["message"] for warning in output["meta"]["warnings"]) or "nothing could be transcribed."
 
 
+class _Events(StreamingResponse):
+    """Server-sent events: what is said, as it is done, and all of it in order at the end. Then the job is gone."""
+
+    def __init__(self, job_id: str, asked: Asked, desk: JobDesk) -> None:
+        super().__init__(_events(job_id, asked, desk), media_type="text/event-stream", headers=UNBUFFERED)
+        self._job_id, self._desk = job_id, desk
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, as long as somebody listens."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._desk.discard(self._job_id)
+
+
 async def _events(job_id: str, asked: Asked, desk: JobDesk) -> AsyncIterator[str]:
-    """Server-sent events: what is said, as it is done, and all of it in order at the end."""
     live, sent = desk.live(job_id), 0
-    try:
-        while not (live.over.is_set() or desk.closing):
-            live.news.clear()
-            for utterance in live.utterances[sent:]:
-                sent += 1
-                if utterance.text:
-                    yield _event(_part(sent - 1, utterance_shown(utterance), asked))
-            if not live.over.is_set():
-                await desk.news(job_id)
-        for event in _last_events(await desk.get(job_id)):
-            yield event
-    except JobNotFound:
-        return
-    finally:
-        desk.discard(job_id)
+    while not (live.over.is_set() or desk.closing):
+        live.news.clear()
+        for utterance in live.utterances[sent:]:
+            sent += 1
+            if utterance.text:
+                yield _part(sent - 1, utterance_shown(utterance), asked)
+        if not live.over.is_set():
+            await desk.news(job_id)
+    yield _last(await desk.get(job_id))
 
 
-def _part(index: int, turn: dict[str, Any], asked: Asked) -> dict[str, Any]:
-    if asked.diarizes:
-        return diarized_segment(index, turn)
-    return {"type": "transcript.text.delta", "delta": f"{turn['text']} "}
+def _part(index: int, turn: dict[str, Any], asked: Asked) -> str:
+    """What tells of a turn that is done: its text, and, where speakers are told apart, the turn with its speaker."""
+    delta = {"type": "transcript.text.delta", "delta": f"{turn['text']} "}
+    if not asked.diarizes:
+        return _event(delta)
+    segment = diarized_segment(index, turn)
+    return _event(delta | {"segment_id": segment["id"]}) + _event(segment)
 
 
-def _last_events(record: Record) -> list[str]:
-    fault = _fault(record) if record.output is None else None
-    if fault is None and record.output and (why := _nothing_heard(record.output)):
-        fault = failure(500, "stage_failed", why, PATH)
-    if fault is not None:
-        return [f"data: {bytes(fault.body).decode()}\n\n"]
-    assert record.status is Status.COMPLETED
-    assert record.output is not None
-    return [_event({"type": "transcript.text.done", "text": text_of(record.output), "usage": usage(record.output)})]
+def _last(record: Record) -> str:
+    """All of it, or why there is nothing. Without its usage: OpenAI reckons that in tokens here."""
+    found = _output(record)
+    if isinstance(found, Response):
+        return f"data: {bytes(found.body).decode()}\n\n"
+    return _event({"type": "transcript.text.done", "text": text_of(found)})
 
 
 def _event(value: dict[str, Any]) -> str:
     return f"data: {json.dumps(value)}\n\n"
+
+
+def _one_of(known: tuple[str, ...], name: str, given: str) -> str:
+    """What is given, where it is one of the known.
+
+    Raises:
+        InvalidJob: it is not.
+    """
+    if given not in known:
+        raise InvalidJob(f"{name}: one of {', '.join(known)} is needed.")
+    return given
+
+
+def _is_known(name: str) -> bool:
+    """Whether a field means something here; what means nothing may also come in parts (`chunking_strategy[type]`)."""
+    return name in KNOWN or name.partition("[")[0] in IGNORED
 
 
 def _number(text: str) -> int | str:

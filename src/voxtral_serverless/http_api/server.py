@@ -28,7 +28,7 @@ from voxtral_serverless.http_api.dependencies import Parts
 from voxtral_serverless.http_api.desk import JobDesk
 from voxtral_serverless.http_api.metrics import Metrics
 from voxtral_serverless.http_api.service_routes import ping
-from voxtral_serverless.http_api.store import open_store
+from voxtral_serverless.http_api.store import data_folder, open_store
 from voxtral_serverless.http_api.uploads import NEW
 from voxtral_serverless.http_api.webhooks import deliver_webhooks
 from voxtral_serverless.lifetime import EngineState, Lifetime
@@ -197,13 +197,6 @@ def _listening(host: str, port: int) -> Iterator[list[socket.socket]]:
 def _name(one: socket.socket) -> str:
     host, port = one.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def data_folder(settings: Settings) -> Path:
-    """Where the jobs are kept."""
-    from platformdirs import user_data_path
-
-    return (settings.data_dir or user_data_path("voxtral-serverless", appauthor=False)).expanduser().absolute()
 
 
 def _own_folder(folder: Path) -> Path:

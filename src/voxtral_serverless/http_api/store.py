@@ -21,6 +21,8 @@ from voxtral_serverless.http_api.records import FINAL, Outcome, Record, Status
 if TYPE_CHECKING:
     import aiosqlite
 
+    from voxtral_serverless.settings import Settings
+
 VERSION = 1
 """Of the table; in SQLite's `user_version`."""
 SCHEMA = """
@@ -228,6 +230,13 @@ def _faults_told() -> Iterator[None]:
         yield
     except sqlite3.OperationalError as error:
         raise DiskFull("the folder of the jobs (DATA_DIR) cannot be written; it may be full.") from error
+
+
+def data_folder(settings: Settings) -> Path:
+    """Where the jobs are kept."""
+    from platformdirs import user_data_path
+
+    return (settings.data_dir or user_data_path("voxtral-serverless", appauthor=False)).expanduser().absolute()
 
 
 @asynccontextmanager
