@@ -22,6 +22,8 @@ from contextvars import ContextVar
 from typing import Literal
 from urllib.parse import quote
 
+from voxtral_serverless.errors import InputError, VoxtralError
+
 Style = Literal["plain", "json"]
 
 job_id: ContextVar[str | None] = ContextVar("job_id", default=None)
@@ -64,6 +66,16 @@ def set_up_logging(level: int = logging.WARNING, *, style: Style = "plain") -> N
     root.setLevel(logging.WARNING)
     logging.captureWarnings(style == "json")
     logging.getLogger("voxtral_serverless").setLevel(level)
+
+
+def log_failure(log: logging.Logger, error: Exception) -> None:
+    """Tell why a job failed: by its code alone where the job is at fault, since the message may quote it."""
+    if isinstance(error, InputError):
+        log.warning("%s", error.code)
+    elif isinstance(error, VoxtralError):
+        log.warning("%s", error)
+    else:
+        log.error("the job failed unexpectedly", exc_info=error)
 
 
 class _Stderr(logging.Handler):

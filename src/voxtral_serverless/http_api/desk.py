@@ -26,7 +26,6 @@ from voxtral_serverless.errors import (
     EngineUnavailable,
     JobNotFound,
     QueueFull,
-    VoxtralError,
     public_error,
 )
 from voxtral_serverless.http_api.metrics import Metrics
@@ -35,6 +34,7 @@ from voxtral_serverless.http_api.store import JobStore
 from voxtral_serverless.job_time import JobTime, policy_s
 from voxtral_serverless.lifetime import EngineState, Lifetime
 from voxtral_serverless.log import job_id as logged_job
+from voxtral_serverless.log import log_failure
 from voxtral_serverless.pipeline import process, source_of
 from voxtral_serverless.progress import NoEvents, Progress
 from voxtral_serverless.settings import Settings
@@ -390,6 +390,5 @@ def _full_disk_told() -> Iterator[None]:
 
 
 def _failed(error: Exception) -> Outcome:
-    if not isinstance(error, VoxtralError):
-        log.error("the job failed unexpectedly", exc_info=error)
+    log_failure(log, error)
     return Outcome(Status.FAILED, error=str(public_error(error)))

@@ -22,7 +22,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from voxtral_serverless.contract import parse_options
-from voxtral_serverless.errors import EngineUnavailable, InternalError, InvalidJob, StageFailed
+from voxtral_serverless.errors import EngineUnavailable, InternalError, InvalidJob, JobNotFound, StageFailed
 from voxtral_serverless.http_api.answers import Json, failure, refusal, told
 from voxtral_serverless.http_api.dependencies import DeskOf
 from voxtral_serverless.http_api.desk import JobDesk
@@ -249,16 +249,20 @@ class _Events(StreamingResponse):
 
 
 async def _events(job_id: str, asked: Asked, desk: JobDesk) -> AsyncIterator[str]:
-    live, sent = desk.live(job_id), 0
-    while not (live.over.is_set() or desk.closing):
+    live, sent, over = desk.live(job_id), 0, False
+    while not over:
+        over = live.over.is_set() or desk.closing  # before what is left is sent, which takes a while
         live.news.clear()
         for utterance in live.utterances[sent:]:
             sent += 1
             if utterance.text:
                 yield _part(sent - 1, utterance_shown(utterance), asked)
-        if not live.over.is_set():
+        if not over:
             await desk.news(job_id)
-    yield _last(await desk.get(job_id))
+    try:
+        yield _last(_output(await desk.get(job_id)))
+    except JobNotFound as error:  # somebody has deleted it
+        yield _last(refusal(error, PATH))
 
 
 def _part(index: int, turn: dict[str, Any], asked: Asked) -> str:
@@ -270,9 +274,8 @@ def _part(index: int, turn: dict[str, Any], asked: Asked) -> str:
     return _event(delta | {"segment_id": segment["id"]}) + _event(segment)
 
 
-def _last(record: Record) -> str:
+def _last(found: dict[str, Any] | Response) -> str:
     """All of it, or why there is nothing. Without its usage: OpenAI reckons that in tokens here."""
-    found = _output(record)
     if isinstance(found, Response):
         return f"data: {bytes(found.body).decode()}\n\n"
     return _event({"type": "transcript.text.done", "text": text_of(found)})

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from typing import Any
 
 from voxtral_serverless.contract import parse_job
-from voxtral_serverless.errors import DeadlineExceeded, EngineUnavailable, InputError, VoxtralError, public_error
+from voxtral_serverless.errors import DeadlineExceeded, EngineUnavailable, public_error
 from voxtral_serverless.job_time import JobTime
-from voxtral_serverless.log import job_id
+from voxtral_serverless.log import job_id, log_failure
 from voxtral_serverless.pipeline import process, source_of
 from voxtral_serverless.runpod_worker.backend import Backend
 from voxtral_serverless.runpod_worker.progress import progress_updates
@@ -78,12 +78,7 @@ class Handler:
         An engine of our own that died too often is hopeless here and may live elsewhere: the worker asks for its
         replacement. A fault of the configuration is the same everywhere, and would only be billed again.
         """
-        if isinstance(error, InputError):
-            log.warning("%s", error.code)  # its message may quote the job
-        elif isinstance(error, VoxtralError):
-            log.warning("%s", error)
-        else:
-            log.error("the job failed unexpectedly", exc_info=error)
+        log_failure(log, error)
         answer: dict[str, Any] = {"error": str(public_error(error))}
         ours = not self._settings.vllm_base_url
         if isinstance(error, EngineUnavailable) and self._backend.came_up and ours:
