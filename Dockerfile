@@ -54,7 +54,9 @@ RUN --mount=type=bind,source=requirements,target=/requirements \
         --only-binary :all: --requirement "/requirements/$lock.txt"
 
 # Whoever may not be root; on RunPod the worker is root, to whom its volumes belong.
-RUN useradd --create-home --uid 10001 voxtral && mkdir -m 1777 /data
+RUN useradd --create-home --uid 10001 voxtral \
+    && install -d -o voxtral -g voxtral /home/voxtral/.cache \
+    && mkdir -m 1777 /data
 
 # Our own code, built with the locked hatchling, which does not stay.
 RUN --mount=type=bind,source=.,target=/source \

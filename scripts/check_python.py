@@ -2,8 +2,8 @@
 
 import sys
 
-if sys.version_info < (3, 11):  # noqa: UP036
-    sys.exit("Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 …")
+if not (3, 11) <= sys.version_info[:2] <= (3, 13):  # noqa: UP036
+    sys.exit("Python 3.11, 3.12 or 3.13 is needed; name one with: make PYTHON=python3.11 …")
 try:
     import ensurepip  # noqa: F401
     import venv  # noqa: F401

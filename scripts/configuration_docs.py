@@ -16,8 +16,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "configuration.md"
 HEAD = """# Configuration
 
 Every setting is an environment variable, read once at start. This page is generated from
-`src/voxtral_serverless/settings.py` by `make docs`. Settings of parts that are still to come (CHANGELOG.md says
-which are there) are read and checked, and have no effect yet.
+`src/voxtral_serverless/settings.py` by `make docs`.
 
 | variable | default | meaning |
 |---|---|---|

@@ -65,6 +65,8 @@ SECRET_HELP = " A RunPod secret is best: {{ RUNPOD_SECRET_name }}."
 
 def title(name: str) -> str:
     """A setting's name in words, with its unit."""
+    if name.endswith("_kib_s"):
+        return f"{title(name.removesuffix('_kib_s'))} (KiB/s)"
     first, *rest = name.split("_")
     return " ".join(WORDS.get(word, word) for word in (first.capitalize(), *rest))
 
@@ -93,7 +95,8 @@ def kind(name: str, field: FieldInfo) -> dict[str, Any]:
     if field.annotation in (int, float):
         return {"type": "number", **bounds(field)}
     if get_origin(field.annotation) is Literal:
-        return {"type": "string", "options": [{"label": value, "value": value} for value in get_args(field.annotation)]}
+        values = [value for value in get_args(field.annotation) if value != "embedded"]  # not in the image
+        return {"type": "string", "options": [{"label": value, "value": value} for value in values]}
     return {"type": "string"}
 
 

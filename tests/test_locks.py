@@ -30,13 +30,20 @@ def entries(lock: Path) -> list[str]:
 
 def pinned(lock: Path) -> dict[str, Version]:
     """What a lock installs, by name."""
-    asked = [Requirement(entry.partition(" --hash")[0]) for entry in entries(lock)]
+    asked = [one for entry in entries(lock) if is_for_us(one := Requirement(entry.partition(" --hash")[0]))]
     return {canonicalize_name(one.name): Version(str(one.specifier).removeprefix("==")) for one in asked}
+
+
+def is_for_us(requirement: Requirement) -> bool:
+    """Whether it is for this Python."""
+    return requirement.marker is None or requirement.marker.evaluate(
+        {"sys_platform": "linux", "platform_system": "Linux"}
+    )
 
 
 def unmet(lock: Path, requirements: Iterable[str]) -> list[str]:
     """The requirements that a lock does not meet."""
-    versions, asked = pinned(lock), [Requirement(line) for line in requirements]
+    versions, asked = pinned(lock), [one for line in requirements if is_for_us(one := Requirement(line))]
     found = [(one, versions.get(canonicalize_name(one.name))) for one in asked]
     return [str(one) for one, version in found if version is None or version not in one.specifier]
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, JsonValue, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from voxtral_serverless.audio.addresses import hosts_of, ports_of
@@ -31,6 +31,14 @@ def _read_by(reader: Callable[[str], object]) -> Callable[[str], str]:
     return checked
 
 
+def _unless_a_link(value: object) -> object:
+    """Kubernetes sets `VLLM_PORT` to `tcp://…` beside a service named `vllm`: that is no setting of ours."""
+    return 8000 if isinstance(value, str) and value.startswith("tcp://") else value
+
+
+Port = Annotated[int, BeforeValidator(_unless_a_link)]
+
+
 class Settings(BaseSettings):
     """The worker's settings. An empty variable counts as unset; an unknown one is not ours."""
 
@@ -39,12 +47,13 @@ class Settings(BaseSettings):
     )
 
     hf_token: SecretStr | None = None
-    """Hugging Face token, for weights that need one, as pyannote's do."""
+    """Hugging Face token of an account that has accepted the conditions of pyannote's models. Without it no job is done,
+    unless `DIARIZER=none`, or the models are on the machine."""
 
     voxtral_model: str = "mistralai/Voxtral-Mini-3B-2507"
     """The Voxtral to serve: `mistralai/Voxtral-Mini-3B-2507`, `mistralai/Voxtral-Small-24B-2507`, or a folder."""
 
-    vllm_port: int = Field(8000, ge=1, le=65535)
+    vllm_port: Port = Field(8000, ge=1, le=65535)
     """Loopback port of the worker's vLLM. Where it is taken, vLLM moves to the next free one."""
 
     max_duration_s: float = Field(9000, gt=0, le=7 * 86_400)
@@ -183,7 +192,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     """Where the HTTP API listens."""
 
-    port: int = Field(8000, ge=0, le=65535)
+    port: Port = Field(8000, ge=0, le=65535)
     """Port of the HTTP API; 0 takes a free one, which the log names."""
 
     port_health: int | None = Field(None, ge=0, le=65535)

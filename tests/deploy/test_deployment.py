@@ -147,7 +147,10 @@ def test_token_in_place_of_a_secrets_name_is_not_taken_and_not_shown() -> None:
 
 def test_what_the_owner_should_know() -> None:
     assert "no HF_TOKEN" in noted()
-    assert noted(hf_token_secret="x") == ""
+    assert noted(hf_token_secret="x", workers_max=5) == ""
+    assert "the first GPU pool alone, ADA_24" in noted(hf_token_secret="x")
+    assert "the first GPU pool" not in noted(gpu=["ADA_24"])
+    assert "EMBEDDED=1" in noted(env={"DIARIZER": "embedded"})
     assert "no HF_TOKEN" not in noted(env={"DIARIZER": "none"})
     assert "plain text" in noted(env={"HF_TOKEN": "hf_abc"})
     assert "hf_abc" not in noted(env={"HF_TOKEN": "hf_abc"})

@@ -5,6 +5,17 @@ import pytest
 from tests.doctor.conftest import finding
 
 
+@pytest.fixture(autouse=True)
+def embedded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENGINE", "embedded")
+
+
+async def test_service_does_not_fall_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENGINE", "auto")
+    found = await finding("HTTP API")
+    assert (found.mark, "ENGINE" in found.remedy) == ("warning", True)
+
+
 async def test_it_answers_this_machine_alone() -> None:
     found = await finding("HTTP API")
     assert (found.mark, "127.0.0.1" in found.found) == ("ok", True)

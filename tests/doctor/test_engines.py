@@ -35,6 +35,9 @@ async def test_gpu_without_vllm_is_worth_a_word(bare_machine: Path) -> None:
 async def test_vllm_is_asked_for_its_version_and_its_ears(bare_machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENGINE", "vllm")
     vllm(bare_machine, cuda="13.0")
+    idle = await finding("vLLM")
+    assert (idle.mark, "--gpus all" in idle.remedy) == ("problem", True)
+    nvidia_smi(bare_machine)
     whole = await finding("vLLM")
     assert (whole.mark, whole.found) == ("ok", "vLLM 0.32.0, CUDA 13.0; it has what it needs to hear.")
     vllm(bare_machine, cuda="13.0", broken="soundfile")

@@ -15,11 +15,14 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from voxtral_serverless.contract import parse_options
 from voxtral_serverless.deploy.deployment import POOL_GB, SECRET, SLOWEST_PACE, Deployment, disk_gb
-from voxtral_serverless.errors import DeploymentInvalid, EngineUnavailable, InvalidJob
+from voxtral_serverless.engine.command import extra_arguments
+from voxtral_serverless.errors import DeploymentInvalid, EngineUnavailable, InvalidConfiguration, InvalidJob
 from voxtral_serverless.settings import Settings
 
 QUEUE_DELAY_S = 4
 """RunPod's own default."""
+WORKERS_FOR_ALL_POOLS = 5
+"""With fewer, RunPod looks at the first GPU type alone."""
 PLATFORM = ("RUNPOD_", "HF_", "VLLM_", "CUDA_", "NCCL_", "TORCH_", "PYTORCH_", "TRANSFORMERS_", "BUCKET_")
 """Variables of others begin so; they are passed on without a word."""
 
@@ -48,8 +51,11 @@ def worker_settings(environment: Mapping[str, str]) -> Settings:
     try:
         settings = _Sent(**_values(environment))
         parse_options({}, settings.job_defaults)
+        extra_arguments(settings.vllm_extra_args)
     except InvalidJob as error:
         raise DeploymentInvalid(f"job_defaults: {error.message}") from error
+    except InvalidConfiguration as error:
+        raise DeploymentInvalid(f"env.{error.message}") from error
     except ValidationError as error:
         faults = "; ".join(f"env.{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors(include_input=False))
         raise DeploymentInvalid(f"{faults}. See docs/configuration.md.") from error
@@ -109,6 +115,8 @@ def notes(deployment: Deployment, settings: Settings) -> list[str]:
           for name, value in environment.items() if is_secret(name, value)),
         *_unknown_variables(environment),
         *_too_small(deployment, environment),
+        *_idle_pools(deployment),
+        *_no_embedded(settings),
         *_moving_image(deployment.image),
         *(["workers_min is not 0: these workers are billed from now on, with or without jobs."]
           if deployment.workers_min else []),
@@ -118,9 +126,23 @@ def notes(deployment: Deployment, settings: Settings) -> list[str]:
 def _token_notes(environment: Mapping[str, str], settings: Settings) -> Iterator[str]:
     if "HF_TOKEN" not in environment and settings.diarizer in {"auto", "pyannote"}:
         yield (
-            "there is no HF_TOKEN: pyannote's models are behind one, so speakers are told apart only where the image has "
-            "them, or on stereo calls. Name a RunPod secret with hf_token_secret."
+            "there is no HF_TOKEN: pyannote's models are behind one, so unless the image has them every job fails, stereo "
+            "calls too. Name a RunPod secret with hf_token_secret, or set DIARIZER=none."
         )
+
+
+def _idle_pools(deployment: Deployment) -> Iterator[str]:
+    pools = [pool for pool in deployment.pools if not pool.startswith("-")]
+    if len(pools) > 1 and deployment.workers_max < WORKERS_FOR_ALL_POOLS:
+        yield (
+            f"with fewer than {WORKERS_FOR_ALL_POOLS} workers (workers_max) RunPod uses the first GPU pool alone, "
+            f"{pools[0]}: where that is rare, put another one first."
+        )
+
+
+def _no_embedded(settings: Settings) -> Iterator[str]:
+    if "embedded" in {settings.engine, settings.diarizer}:
+        yield "the image has no embedded engine, and no embedded diarizer, unless it was built with EMBEDDED=1."
 
 
 def _moving_image(image: str) -> Iterator[str]:

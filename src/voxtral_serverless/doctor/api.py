@@ -25,6 +25,8 @@ def api_check(situation: Situation) -> Finding:
     nearest = next(place for place in (folder, *folder.parents) if place.exists())
     if not os.access(nearest, os.W_OK | os.X_OK) or not nearest.is_dir():
         return problem("its folder cannot be written.", "Set DATA_DIR to one that can.").with_details(str(folder))
+    if situation.settings.engine == "auto" and not situation.served:
+        return warning("it would do no job: ENGINE=auto does not mean the self-test engine there.", "Name the ENGINE.")
     if warned:
         return warning("it answers everybody who reaches its port.", warned[0]).with_details(str(folder))
     how = "with the key" if situation.settings.api_key else "for this machine alone"

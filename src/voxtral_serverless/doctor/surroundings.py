@@ -17,6 +17,8 @@ from voxtral_serverless.volume import VOLUME
 
 NAMED = re.compile(r"(?:^|; )([A-Z][A-Z0-9_]*)[.:]")
 """The variables in an `InvalidConfiguration`."""
+INIT_S = 800
+"""Seconds for a first start, weights included."""
 LISTENING = "0A"
 """The state of a socket, as /proc/net/tcp writes it."""
 
@@ -62,12 +64,16 @@ def runpod_check(situation: Situation) -> Finding:
     found = f"in a worker of the endpoint {os.environ.get('RUNPOD_ENDPOINT_ID') or '(unnamed)'}, {volume}."
     if situation.settings.engine == "auto" and not situation.served:
         return problem(found, "There is no vLLM with a GPU, which a worker refuses: see the line `engine`.")
-    if situation.own_engine and not situation.weights() and not os.environ.get("RUNPOD_INIT_TIMEOUT"):
+    if situation.own_engine and not situation.weights() and not _has_time(os.environ.get("RUNPOD_INIT_TIMEOUT", "")):
         return warning(
             found,
-            "The weights have to be downloaded, and RunPod ends a start after 7 minutes: set RUNPOD_INIT_TIMEOUT=1800.",
+            f"The weights have to be downloaded, and RunPod ends a start after 7 minutes: set RUNPOD_INIT_TIMEOUT={INIT_S}.",
         )
     return ok(found)
+
+
+def _has_time(text: str) -> bool:
+    return text.isdecimal() and int(text) >= INIT_S
 
 
 def ports_check(situation: Situation) -> Finding:
