@@ -46,7 +46,7 @@ test-engines: setup engine diarization
 # The long repetitions: every way of killing the engine, ten times; a job handed out with the signal to end, fifty times;
 # and what is too slow for CI.
 soak: setup engine diarization
-	$(BIN)/python -m pytest tests/engines tests/runpod_worker tests/test_readme_commands.py -m soak
+	$(BIN)/python -m pytest tests/engines tests/runpod_worker tests/hostile tests/test_readme_commands.py -m soak
 	scripts/image_test.sh
 
 # The container's image, on vLLM's; IMAGE names it.

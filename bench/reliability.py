@@ -1,13 +1,16 @@
 """The scoreboard of reliability: one line for each number, ours beside others'.
 
-    python bench/reliability.py [--lines 1,2,3]
+    python bench/reliability.py [--lines 4,5]
 
 Prints one JSON object a line. What is under `measured` was measured in this run; what is under `published` was measured
 on another day and is only quoted (2026-11-22, CPython 3.11.7, the versions that are named). Targets:
 
 1. dangerous addresses that a classifier lets through, of the 59 in tests/data/addresses.txt: 0;
 2. lookups for a connection to a name whose server changes its answer: 1, and no connection to the second address;
-3. the eight troubles of Toxiproxy: each ends in the whole recording or in a typed error, within the deadline and 1 s.
+3. the eight troubles of Toxiproxy: each ends in the whole recording or in a typed error, within the deadline and 1 s;
+4. local bytes that hostile media files get out of the decoder, and how much the worker's memory grows: 0 and 0;
+5. seconds until 24 hours of silence in a small FLAC file are refused: 2;
+9. canaries of jobs in the output of a worker: 0.
 """
 
 from __future__ import annotations
@@ -27,6 +30,9 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
+
+from canaries import canaries  # noqa: E402
+from hostile_media import decode_bomb, hostile_media  # noqa: E402
 
 from tests.fakes.nameserver import Internet, running_internet  # noqa: E402
 from tests.fakes.wire import Recording, running_toxic, running_wire, toxics  # noqa: E402
@@ -157,7 +163,9 @@ async def _asked_once(url: str) -> bytes:
         return await response.read()
 
 
-LINES: dict[int, Callable[[], Awaitable[Figures]]] = {1: dangerous_addresses, 2: rebinding, 3: troubles}
+LINES: dict[int, Callable[[], Awaitable[Figures]]] = {
+    1: dangerous_addresses, 2: rebinding, 3: troubles, 4: hostile_media, 5: decode_bomb, 9: canaries,
+}  # fmt: skip
 """The numbers, by their place on the scoreboard; a new one is a function that measures, here or in a file beside this."""
 
 

@@ -69,19 +69,30 @@ def silent_video(path: Path) -> Path:
 
 
 def day_of_silence(path: Path) -> Path:
-    """24 hours of silence in about 300 kB of FLAC."""
-    with av.open(str(path), "w", format="flac") as file:
-        stream = file.add_stream("flac", rate=4_000, layout="mono", options={"frame_size": "65535"})
-        resampler = av.AudioResampler("s16", "mono", 4_000, frame_size=65_535)
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 4_000 * 600), np.int16), format="s16", layout="mono")
-        frame.sample_rate, frame.time_base = 4_000, Fraction(1, 4_000)
-        for minute in range(144):
-            frame.pts = minute * 4_000 * 600
-            for part in resampler.resample(frame):
-                file.mux(stream.encode(part))
-        for rest in (*resampler.resample(None), None):
-            file.mux(stream.encode(rest))
+    """24 hours of silence at 16 kHz in 318 kB of FLAC, frame by frame."""
+    samples, block = 24 * 3600 * 16_000, 65_535
+    numbers = 16_000 << 44 | 15 << 36 | samples  # the rate, one channel, 16 bits, the length
+    head = struct.pack(">HH6sQ16s", block, block, b"", numbers, b"")
+    frames = (_silent_flac_frame(number, block) for number in range(samples // block))
+    path.write_bytes(b"fLaC\x80\0\0\x22" + head + b"".join(frames))
     return path
+
+
+def _silent_flac_frame(number: int, samples: int) -> bytes:
+    """One frame of RFC 9639: a constant of 0, mono, 16 bits, 16 kHz."""
+    head = b"\xff\xf8\x75\x08" + chr(number).encode("utf-8", "surrogatepass") + struct.pack(">H", samples - 1)
+    head += _crc(head, 0x07, 8).to_bytes(1, "big")
+    frame = head + b"\0\0\0"
+    return frame + _crc(frame, 0x8005, 16).to_bytes(2, "big")
+
+
+def _crc(data: bytes, polynomial: int, bits: int) -> int:
+    value = 0
+    for byte in data:
+        value ^= byte << bits - 8
+        for _ in range(8):
+            value = (value << 1 ^ polynomial * (value >> bits - 1)) & (1 << bits) - 1
+    return value
 
 
 def without_length(flac: Path) -> Path:

@@ -50,7 +50,7 @@ async def test_end_of_output_is_none(tmp_path: Path) -> None:
         assert await child.receive() is None
 
 
-@pytest.mark.parametrize("printed", ["nonsense", "[1]", "7", "x" * (LINE_BYTES + 1)])
+@pytest.mark.parametrize("printed", ["nonsense", "[1]", "7", "x" * (LINE_BYTES + 1), "[" * 1_000_000])
 async def test_garbage_is_a_typed_error(printed: str, tmp_path: Path) -> None:
     (tmp_path / "text").write_text(printed)
     async with running_child(("cat", "text"), folder=tmp_path, environment={"PATH": os.environ["PATH"]}) as child:
@@ -91,6 +91,14 @@ async def test_cancelling_ends_the_child(tmp_path: Path) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert await eventually(lambda: not alive(pids[0]))
+
+
+async def test_unread_output_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """Much more than a pipe takes, and than is read."""
+    begun = time.monotonic()
+    async with running_child(("yes",), folder=tmp_path, environment={"PATH": os.environ["PATH"]}, line_bytes=100):
+        await asyncio.sleep(0.2)
+    assert time.monotonic() - begun < 5
 
 
 async def test_environment_is_what_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

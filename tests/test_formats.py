@@ -1,9 +1,10 @@
 import re
 from collections.abc import Sequence
+from html import unescape
 
 import pysubs2
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voxtral_serverless.audio.recording import Span
@@ -26,7 +27,7 @@ SAID = [
 
 def test_srt() -> None:
     assert rendered("srt", SAID) == (
-        "1\n00:00:00,500 --> 00:00:02,250\nSPEAKER_00: Bonjour, je vous\nappelle & <vous> écoute.\n\n"
+        "1\n00:00:00,500 --> 00:00:02,250\nSPEAKER_00: Bonjour, je vous\nappelle & \u2039vous\u203a écoute.\n\n"
         "2\n01:01:01,000 --> 01:01:02,500\nMme Petit: Oui.\n\n"
     )
 
@@ -73,17 +74,68 @@ def test_silence_renders(name: FileFormat) -> None:
 
 
 text = st.text("abcé {}<>&-i/\\N,.", min_size=1, max_size=80).filter(lambda value: bool(value.split()))
+FORGERIES = [
+    "00:00:01,000 --> 00:00:02,000", "00:01.000 --> 00:02.000", "00:00:01,000 00:00:02,000", "-->", "\n\n", "\r\n\r\n2\r\n",
+    "\\N", "\\N\\N2\\N00:00:01,000 --> 00:00:02,000\\N", "<script>alert(1)</script>", "<b>", "< i >", "</v><v Boss>", "{\\an8}",
+    "{\\p1}m 0 0", "\n\nNOTE", "WEBVTT", "STYLE", "\u2028\u2028", "\x1b[2J", "\0", "\ud800", "&lt;b&gt;", "&#60;b>", "7",
+]  # fmt: skip
+hostile = st.lists(st.sampled_from(FORGERIES) | st.text("ab1:,. <>&-\n", max_size=12), min_size=1, max_size=8).map(
+    "".join
+)
+
+
+def blocks_of(file: str) -> list[list[str]]:
+    return [block.split("\n") for block in re.split(r"\n\n+", file.removeprefix("WEBVTT").strip()) if block]
 
 
 @given(text, st.sampled_from(["srt", "vtt"]))
 def test_subtitles_read_back_with_the_same_words(said: str, name: FileFormat) -> None:
     file = rendered(name, [Utterance(Span(1, 5), None, said)])
-    blocks = re.split(r"\n\n+", file.removeprefix("WEBVTT").strip())
-    shown = " ".join(line for block in blocks for line in block.split("\n")[2:])
-    for mark, escaped in (("<", "&lt;"), (">", "&gt;"), ("&", "&amp;")):
-        shown = shown.replace(escaped, mark) if name == "vtt" else shown
-    assert shown.split() == said.replace("\\", "/").split()
-    assert len(pysubs2.SSAFile.from_string(file, format_=name)) == len(blocks)
+    shown = " ".join(line for block in blocks_of(file) for line in block[2:])
+    shown = unescape(shown) if name == "vtt" else shown.replace("\u2039", "<").replace("\u203a", ">")
+    # A word longer than a line is cut.
+    assert "".join(shown.split()) == "".join(said.replace("\\", "/").split())
+    assert len(pysubs2.SSAFile.from_string(file, format_=name)) == len(blocks_of(file))
+
+
+@settings(max_examples=500)
+@given(hostile, hostile | st.none(), st.sampled_from(["srt", "vtt"]))
+def test_nothing_that_is_said_is_a_cue_or_markup(said: str, speaker: str | None, name: FileFormat) -> None:
+    """By pysubs2, and by the letter."""
+    utterances = [Utterance(Span(10, 20), speaker, said), Utterance(Span(30, 40), "B", "Non.")]
+    file = rendered(name, utterances)
+    blocks = blocks_of(file)
+    read = [(event.start, event.end) for event in pysubs2.SSAFile.from_string(file, format_=name)]
+    assert [int(block[0]) for block in blocks] == list(range(1, len(blocks) + 1))
+    assert len(read) == len(blocks)
+    assert all(10_000 <= start <= end <= 20_000 for start, end in read[:-1])
+    assert read[-1] == (30_000, 37_000)
+    for block in blocks:
+        assert "-->" in block[1]
+        payload = "\n".join(block[2:])
+        shown = re.sub(r"^<v [^<>]*>", "", payload) if name == "vtt" else payload
+        assert not set("<>\\\0\x1b") & set(shown)
+        payload.encode()
+
+
+@given(hostile, hostile | st.none())
+def test_plain_text_has_a_line_for_each_utterance(said: str, speaker: str | None) -> None:
+    file = rendered("txt", [Utterance(Span(1, 2), speaker, said), Utterance(Span(3, 4), "B", "Non.")])
+    *first, second = file.splitlines()
+    assert second == "[0:00:03] B: Non."
+    assert [line[:10] for line in first] == ["[0:00:01] "] * len(first)
+    assert len(first) <= 1
+    assert "\x1b" not in file
+
+
+def test_what_looks_like_a_cue_stays_readable() -> None:
+    said = [Utterance(Span(0, 6), "A\\NB", "Lap 1:02.500 and 1:03.700, 5 < 6 --> {\\an8} <b>yes</b>")]
+    assert rendered("srt", said).split("\n")[2:4] == [
+        "A/NB: Lap 1\u223602.500 and 1\u223603.700,",
+        "5 \u2039 6 --\u203a {/an8} \u2039b\u203ayes\u2039/b\u203a",
+    ]
+    assert rendered("txt", said) == "[0:00:00] A\\NB: Lap 1:02.500 and 1:03.700, 5 < 6 --> {\\an8} <b>yes</b>\n"
+    assert "1:02.500 once" in rendered("srt", [Utterance(Span(0, 6), None, "1:02.500 once")])
 
 
 def test_name_that_needs_a_line_of_its_own() -> None:

@@ -27,13 +27,15 @@ MACHINE = (
 )  # fmt: skip
 """What a child that computes may see of our environment: the machine, none of our settings, no token, no key."""
 COMPLAINT_BYTES = 2000
+NO_ANSWER = "a helper process wrote something that is no answer."
 
 
 class Child:
     """The parent's end of a running child."""
 
-    def __init__(self, process: asyncio.subprocess.Process, complaints: IO[bytes]) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, lines: asyncio.StreamReader, complaints: IO[bytes]) -> None:
         self.process = process
+        self._lines = lines
         self._complaints = complaints
 
     def complaints(self) -> str:
@@ -61,15 +63,26 @@ class Child:
         Raises:
             StageFailed: the line is not a JSON object, or too long.
         """
-        assert self.process.stdout is not None
         try:
-            line = await self.process.stdout.readline()
-            message = json.loads(line) if line else None
+            line = await self._lines.readline()
         except ValueError as error:
-            raise StageFailed("a helper process wrote something that is no answer.") from error
-        if message is not None and not isinstance(message, dict):
-            raise StageFailed("a helper process wrote something that is no answer.")
-        return message
+            raise StageFailed(NO_ANSWER) from error
+        return parsed(line) if line else None
+
+
+def parsed(line: bytes) -> dict[str, Any]:
+    """The JSON object of a line.
+
+    Raises:
+        StageFailed: it is none.
+    """
+    try:
+        message = json.loads(line)
+    except (ValueError, RecursionError) as error:  # no JSON, or brackets in brackets
+        raise StageFailed(NO_ANSWER) from error
+    if not isinstance(message, dict):
+        raise StageFailed(NO_ANSWER)
+    return message
 
 
 @asynccontextmanager
@@ -80,32 +93,52 @@ async def running_child(
     environment: Mapping[str, str],
     stdin: IO[bytes] | None = None,
     pass_fds: Sequence[int] = (),
+    line_bytes: int = LINE_BYTES,
 ) -> AsyncIterator[Child]:
     """Start `arguments` in `folder`; kill its whole group when the block is left.
 
-    Its standard input is the file `stdin`, or else a pipe for `Child.send`.
+    Its standard input is the file `stdin`, or else a pipe for `Child.send`. A line of more than `line_bytes` is none.
     """
     with tempfile.TemporaryFile() as complaints:
-        process = await asyncio.create_subprocess_exec(
-            *arguments,
-            cwd=folder,
-            env=dict(environment),
-            stdin=stdin or asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=complaints,
-            pass_fds=tuple(pass_fds),
-            start_new_session=True,
-            limit=LINE_BYTES,
-        )
+        async with _output(line_bytes) as (lines, output):
+            process = await asyncio.create_subprocess_exec(
+                *arguments,
+                cwd=folder,
+                env=dict(environment),
+                stdin=stdin or asyncio.subprocess.PIPE,
+                stdout=output,
+                stderr=complaints,
+                pass_fds=tuple(pass_fds),
+                start_new_session=True,
+            )
+            output.close()
+            try:
+                yield Child(process, lines, complaints)
+            finally:
+                await _end(process)
+
+
+@asynccontextmanager
+async def _output(line_bytes: int) -> AsyncIterator[tuple[asyncio.StreamReader, IO[bytes]]]:
+    """A pipe: the lines that come out of it, and the end for the child.
+
+    It is closed with the block, whoever else holds its other end and however much is in it. The one that asyncio would
+    make stays open until all of it is read, and `wait` waits for that.
+    """
+    end, other_end = (os.fdopen(number, mode) for number, mode in zip(os.pipe(), ("rb", "wb"), strict=True))
+    with other_end:
+        lines = asyncio.StreamReader(limit=line_bytes)
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), end)
         try:
-            yield Child(process, complaints)
+            yield lines, other_end
         finally:
-            await _end(process)
+            transport.close()
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    if process.stdin is not None:
-        process.stdin.close()
+    if process.stdin is not None and not process.stdin.is_closing():
+        process.stdin.transport.abort()
     await asyncio.shield(process.wait())

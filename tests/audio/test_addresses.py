@@ -55,7 +55,7 @@ def hides_an_inner_address(ip: ipaddress.IPv6Address) -> bool:
     return bool(ip.ipv4_mapped or ip.sixtofour or ip.teredo)
 
 
-@settings(max_examples=300)
+@settings(max_examples=1000)
 @given(st.ip_addresses())
 def test_no_address_of_a_kind_that_is_not_public(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
     if is_public(str(ip)):

@@ -24,6 +24,7 @@ import av
 
 from voxtral_serverless.audio._media import (
     PAUSE_BYTES,
+    Input,
     Reading,
     Refused,
     check_header,
@@ -79,7 +80,8 @@ def check_disk(descriptor: int, duration_s: float, planes: int) -> None:
 
 def decode(outputs: list[int], max_duration_s: float) -> None:
     """Decode standard input into `outputs`: the mix, then room for two planes."""
-    container, stream = open_audio()
+    source = Input()
+    container, stream = open_audio(source)
     announced_s = check_header(container, stream, max_duration_s)
     stereo = stream.codec_context.channels == 2
     check_disk(outputs[0], announced_s, 3 if stereo else 1)
@@ -87,7 +89,7 @@ def decode(outputs: list[int], max_duration_s: float) -> None:
          sample_rate=stream.codec_context.sample_rate)  # fmt: skip
     reading, writer, told = Reading(), PlaneWriter(outputs, stereo, max_duration_s), 0.0
     line = TimeLine(writer, reading, announced_s + 1 if announced_s else max_duration_s)
-    for frame in decoded_frames(container, stream, reading):
+    for frame in decoded_frames(source, container, stream, reading):
         line.place(frame)
         if writer.samples / OUTPUT_RATE >= told + 60:
             told = writer.samples / OUTPUT_RATE
@@ -119,7 +121,7 @@ def main(request: str) -> None:
         decode(wanted["outputs"], wanted["max_duration_s"])
     except Refused as refusal:
         tell("error", code=refusal.code, figure=refusal.figure)
-    except MemoryError:
+    except (MemoryError, av.error.FFmpegError):
         tell("error", code="audio_unreadable", figure=0)
     except OSError as error:
         tell("error", code="disk_full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "stage_failed", figure=0)

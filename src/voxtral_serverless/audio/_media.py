@@ -5,8 +5,10 @@ Part of the decoder's process (`_decoder`); nothing of the worker imports it.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +30,10 @@ MAX_FAULTS = 64
 """So many faults of the container in a row, without a packet between them, are its end."""
 LATE_START_S = 1.0
 """Where the sound starts later than this, containers disagree on what their duration counts from."""
+FRUITLESS_BYTES = 64 << 20
+FRUITLESS_S = 0.7
+"""So many bytes of a file, or seconds of processor time, without a packet are its end: FFmpeg may take minutes to find that
+gigabytes of nothing are nothing. Opening hours of sound takes 0.02 s."""
 RIFF_SLACK_BYTES = 64
 """Writers of WAV heads miscount by a header's size or two."""
 UNKNOWN_RIFF_SIZE = 0x7FFFF000
@@ -62,11 +68,48 @@ class Reading:
     cut: bool = False
 
 
-def open_audio() -> tuple[Any, Any]:
-    """The container on standard input and its first audio stream of a codec on the list."""
-    options = {"format_whitelist": FORMATS, "codec_whitelist": CODECS, "protocol_whitelist": "file"}
+class Input:
+    """Standard input as FFmpeg reads it, with an end where it gets nothing out of it.
+
+    Attributes:
+        exhausted: Whether it ended before the file did.
+    """
+
+    def __init__(self) -> None:
+        self.exhausted = False
+        self.rewarded()
+
+    def read(self, size: int) -> bytes:
+        """The next bytes."""
+        fruitless = self._bytes >= FRUITLESS_BYTES or time.process_time() - self._since_s >= FRUITLESS_S
+        self.exhausted = self.exhausted or fruitless
+        data = b"" if self.exhausted else sys.stdin.buffer.read(size)
+        self._bytes += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go elsewhere; where there is nothing to go to, FFmpeg is told so."""
+        try:
+            return sys.stdin.buffer.seek(offset, whence)
+        except OSError as error:
+            return -(error.errno or errno.EIO)
+
+    def tell(self) -> int:
+        """Where it is."""
+        return sys.stdin.buffer.tell()
+
+    def rewarded(self, *, opened: bool = False) -> None:
+        """What was read was worth it: there is a packet, or the file is `opened`, and then can be read once more."""
+        self._bytes, self._since_s = 0, time.process_time()
+        self.exhausted = self.exhausted and not opened
+
+
+def open_audio(source: Input) -> tuple[Any, Any]:
+    """The container in `source` and its first audio stream of a codec on the list."""
+    # FFmpeg opens nothing by a name: there is no protocol `none`.
+    options = {"format_whitelist": FORMATS, "codec_whitelist": CODECS, "protocol_whitelist": "none"}
     try:
-        container = av.open(sys.stdin.buffer, mode="r", options=options, metadata_errors="ignore")
+        container = av.open(source, mode="r", options=options, metadata_errors="ignore")
     except (av.error.FFmpegError, ValueError) as error:
         raise Refused("audio_unreadable") from error
     if not container.streams.audio:
@@ -75,6 +118,7 @@ def open_audio() -> tuple[Any, Any]:
     if not known:
         raise Refused("audio_unreadable")
     known[0].codec_context.thread_count = 1
+    source.rewarded(opened=True)
     return container, known[0]
 
 
@@ -113,24 +157,26 @@ def announces_duration(format_name: str) -> bool:
     return any(name in first_frame for name in (b"Xing", b"Info", b"VBRI"))
 
 
-def read_packets(container: Any, stream: Any, reading: Reading) -> Iterator[Any]:
+def read_packets(source: Input, container: Any, stream: Any, reading: Reading) -> Iterator[Any]:
     """The packets of the stream. A fault of the container is passed over, as long as packets come after it.
 
     What comes before the stream's first packet is looked at too: a picture that starts earlier starts the file.
     """
-    faults, wanted, started = 0, stream.index, False
+    faults, wanted, started = 0, stream.index, False  # the packets at the end know their stream, not its index
     while faults < MAX_FAULTS:
         try:
             for packet in container.demux():
                 faults = 0
                 if not started:
                     note_start(packet, reading)
-                if packet.stream_index == wanted:
+                if packet.stream.index == wanted:
                     started = True
                     yield packet
+                source.rewarded()  # after what became of it, which may be hours of silence
         except av.error.FFmpegError:
             faults += 1
             continue
+        reading.cut = source.exhausted
         return
     reading.cut = True
 
@@ -147,9 +193,9 @@ def is_cover(stream: Any) -> bool:
     return bool(stream.disposition & stream.disposition.attached_pic)
 
 
-def decoded_frames(container: Any, stream: Any, reading: Reading) -> Iterator[AudioFrame]:
+def decoded_frames(source: Input, container: Any, stream: Any, reading: Reading) -> Iterator[AudioFrame]:
     """The frames of the stream; a packet that cannot be decoded is left out and noted."""
-    for packet in read_packets(container, stream, reading):
+    for packet in read_packets(source, container, stream, reading):
         try:
             yield from packet.decode()
             reading.lost_last = reading.lost_last and not packet.size
