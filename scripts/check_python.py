@@ -2,7 +2,7 @@
 
 import sys
 
-if not (3, 11) <= sys.version_info[:2] <= (3, 13):  # noqa: UP036
+if not (3, 11) <= sys.version_info[:2] <= (3, 13):
     sys.exit("Python 3.11, 3.12 or 3.13 is needed; name one with: make PYTHON=python3.11 …")
 try:
     import ensurepip  # noqa: F401

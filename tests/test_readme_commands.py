@@ -127,7 +127,9 @@ async def test_service_does_what_the_pages_say(folder: Path) -> None:
             answer = json.loads(out)
             assert "error" not in answer, answer
             assert ("/run " in call_of_it) == (answer.get("status") == "IN_QUEUE"), answer
-    assert {"/run ", "/runsync ", "/v1/audio/transcriptions "} <= {found[1] for one in asked if (found := ROUTE.search(one))}
+    assert {"/run ", "/runsync ", "/v1/audio/transcriptions "} <= {
+        found[1] for one in asked if (found := ROUTE.search(one))
+    }
 
 
 @pytest.mark.soak

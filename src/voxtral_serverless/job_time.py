@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 POSTING_S = 2.0
+MOST_MS = 1e15
+"""Thirty thousand years; more is no time."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,6 @@ def policy_s(job: Mapping[str, Any], name: str) -> float | None:
     """A time of the job's `policy`, in seconds; None where it is not there, or makes no sense."""
     policy = job.get("policy")
     time_ms = policy.get(name) if isinstance(policy, Mapping) else None
-    if not isinstance(time_ms, int | float) or isinstance(time_ms, bool) or not 0 < time_ms < math.inf:
+    if not isinstance(time_ms, int | float) or isinstance(time_ms, bool) or not 0 < time_ms <= MOST_MS:
         return None
     return time_ms / 1000

@@ -76,18 +76,31 @@ class Lifetime:
             async with running_services(self._settings, may_fall_back=False) as services:
                 self._services.set_result(services)
                 begun()
-                await services.ready()
-                self.came_up = True
-                log.info("ready for jobs")
+                await self._come_up(services)
                 await asyncio.Event().wait()
-        except Exception as error:
-            if isinstance(error, VoxtralError):
-                log.error("no job can be done: %s", error)  # noqa: TRY400 — its message says it all
-            else:
-                log.exception("the services failed to start")
-            self.failure = public_error(error)
+        except Exception as error:  # noqa: BLE001 — it is told to every job
+            self._fail(error)
             if not self._services.done():
-                self._services.set_exception(self.failure)
+                self._services.set_exception(public_error(error))
                 self._services.exception()  # told to every job, of which there may be none
             begun()
             await asyncio.Event().wait()
+
+    async def _come_up(self, services: Services) -> None:
+        """Wait until the services are ready. That they never will be is known at once, before what they left is ended."""
+        try:
+            await services.ready()
+        except Exception as error:
+            self._fail(error)
+            raise
+        self.came_up = True
+        log.info("ready for jobs")
+
+    def _fail(self, error: Exception) -> None:
+        if self.failure is not None:
+            return
+        if isinstance(error, VoxtralError):
+            log.error("no job can be done: %s", error)
+        else:
+            log.error("the services failed to start", exc_info=error)
+        self.failure = public_error(error)

@@ -36,7 +36,7 @@ class Gate:
     """Holds requests against the rules that the settings make."""
 
     def __init__(self, settings: Settings) -> None:
-        self._key = settings.api_key.get_secret_value() if settings.api_key else None
+        self._key = settings.api_key.get_secret_value().strip() if settings.api_key else None
         self._names = None if self._key or not is_loopback(settings.host) else names_of(settings.host)
         self._signer = TimestampSigner(self._key, salt="session") if self._key else None
 
@@ -45,9 +45,9 @@ class Gate:
         """Whether a key is asked for."""
         return self._key is not None
 
-    def is_key(self, given: str) -> bool:
+    def is_key(self, given: bytes) -> bool:
         """Whether it is the key; takes as long for any that is not."""
-        return self._key is not None and secrets.compare_digest(given.encode(), self._key.encode())
+        return self._key is not None and secrets.compare_digest(given, self._key.encode())
 
     def session(self) -> str:
         """The cookie's value for who has shown the key."""
@@ -61,7 +61,7 @@ class Gate:
         if self._key is not None and self._has_key(headers):
             return None
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+        if origin is not None and site_of(origin) != headers.get("host", "").lower():
             return AccessRefused("a web page of another site may not use this service.")
         if self._key is None or path in OPEN or path.startswith(OPEN_FOLDERS) or self._is_logged_in(headers):
             return None
@@ -70,7 +70,8 @@ class Gate:
     def _has_key(self, headers: Headers) -> bool:
         given = headers.get("authorization", "")
         scheme, _, rest = given.partition(" ")
-        return self.is_key(rest.strip() if scheme.lower() == "bearer" else given)
+        key = rest.strip() if scheme.lower() == "bearer" else given
+        return self.is_key(key.encode("latin-1"))  # as it came
 
     def _is_logged_in(self, headers: Headers) -> bool:
         try:
@@ -131,6 +132,14 @@ def is_loopback(host: str) -> bool:
 def names_of(host: str) -> frozenset[str]:
     """The names by which this machine calls what listens on `host`."""
     return frozenset({"localhost", "127.0.0.1", "[::1]", f"[{host}]" if ":" in host else host.lower()})
+
+
+def site_of(origin: str) -> str | None:
+    """The host and port in an `Origin` header, in lower case; None where there are none."""
+    try:
+        return urlsplit(origin.lower()).netloc or None
+    except ValueError:
+        return None
 
 
 def host_of(header: str) -> str:

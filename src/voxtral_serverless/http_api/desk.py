@@ -13,7 +13,7 @@ import shutil
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -25,9 +25,9 @@ from voxtral_serverless.errors import (
     DiskFull,
     EngineUnavailable,
     JobNotFound,
-    QueueFull,
     public_error,
 )
+from voxtral_serverless.http_api.live import Live
 from voxtral_serverless.http_api.metrics import Metrics
 from voxtral_serverless.http_api.records import Outcome, Record, Status
 from voxtral_serverless.http_api.store import JobStore
@@ -36,7 +36,7 @@ from voxtral_serverless.lifetime import EngineState, Lifetime
 from voxtral_serverless.log import job_id as logged_job
 from voxtral_serverless.log import log_failure
 from voxtral_serverless.pipeline import process, source_of
-from voxtral_serverless.progress import NoEvents, Progress
+from voxtral_serverless.progress import Progress
 from voxtral_serverless.settings import Settings
 from voxtral_serverless.transcription.plan import Utterance
 
@@ -47,41 +47,10 @@ MAX_ATTEMPTS = 3
 SWEEP_S = 30.0
 NOTE_S = 1.0
 """A job's progress is written down at most so often."""
-YOUNG_S = 86_400.0
-"""An upload may take so long to come."""
+STREAMED_S = 600.0
+"""So long after a job is over its utterances can still be streamed."""
 RETRY_S = 1.0
 """Before what could not be written is written again."""
-
-
-@dataclass
-class Live(NoEvents):
-    """What is known of a job beyond its record, while this process lives: what its events tell, and who waits for it.
-
-    Attributes:
-        progress: The newest.
-        utterances: Those that are done, in the order in which they came.
-        told: How many of them `/stream` has given out.
-        over: Set when the job is over.
-        news: Set at every event, for who follows; cleared by them.
-    """
-
-    last: Progress | None = None
-    utterances: list[Utterance] = field(default_factory=list)
-    told: int = 0
-    task: asyncio.Task[None] | None = None
-    cancelled: bool = False
-    over: asyncio.Event = field(default_factory=asyncio.Event)
-    news: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def progress(self, progress: Progress) -> None:
-        """Keep it."""
-        self.last = progress
-        self.news.set()
-
-    def utterance(self, utterance: Utterance) -> None:
-        """Keep it."""
-        self.utterances.append(utterance)
-        self.news.set()
 
 
 class JobDesk:
@@ -119,6 +88,7 @@ class JobDesk:
                 webhook=job.get("webhook"),
                 ttl_s=policy_s(job, "ttl"),
                 kept=kept,
+                max_waiting=self.settings.max_queue,
             )
         except BaseException:
             (self.uploads / job_id).unlink(missing_ok=True)
@@ -129,9 +99,6 @@ class JobDesk:
     async def _check_open(self) -> None:
         if await self.engine.state() is EngineState.DEAD and (failure := self.engine.failure):
             raise EngineUnavailable(failure.message)
-        waiting = (await self.store.counts())[Status.IN_QUEUE]
-        if waiting >= self.settings.max_queue:
-            raise QueueFull(f"{waiting} jobs are waiting already (MAX_QUEUE); try again later.")
 
     async def get(self, job_id: str) -> Record:
         """The job of that id.
@@ -147,6 +114,14 @@ class JobDesk:
     def live(self, job_id: str) -> Live:
         """What else is known of a job."""
         return self._live.setdefault(job_id, Live())
+
+    def untold(self, record: Record) -> list[Utterance]:
+        """The utterances of a job that are done since this was last asked."""
+        live = self._live.get(record.id) if record.is_final else self.live(record.id)
+        if live is None:
+            return []
+        new, live.told = live.utterances[live.told :], len(live.utterances)
+        return new
 
     async def until_over(self, job_id: str, timeout_s: float | None = None) -> Record:
         """The job when it is over, when the time is, or when the service ends, whichever comes first."""
@@ -193,6 +168,7 @@ class JobDesk:
     async def delete(self, job_id: str) -> None:
         """Have nothing left of a job: it is cancelled, where it is not over, and forgotten."""
         await self.cancel(job_id)
+        self._let_go(job_id)
         await self.store.delete(job_id)
         self._live.pop(job_id, None)
 
@@ -210,15 +186,20 @@ class JobDesk:
     async def purge_queue(self) -> int:
         """Cancel all that wait; how many that were."""
         purged = await self.store.purge_queue()
-        await self._sweep()
-        return purged
+        for job_id in purged:
+            self._metrics.over(Status.CANCELLED)
+            self._let_go(job_id)
+        return len(purged)
 
-    async def run(self) -> None:
-        """Do jobs until cancelled; those under way go back to their place in the queue."""
+    async def recover(self) -> None:
+        """Put in order what the last service left, before anything new comes."""
         recovered = await self.store.recover(MAX_ATTEMPTS)
         if recovered:
             log.warning("%d jobs were under way when the service ended: they are begun again", recovered)
-        await self._sweep()
+        await asyncio.to_thread(_delete_others, self.uploads, await self.store.uploads())
+
+    async def run(self) -> None:
+        """Do jobs until cancelled; those under way go back to their place in the queue."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._sweep_now_and_then())
@@ -276,7 +257,8 @@ class JobDesk:
                 await self._put_back(record.id)
             raise
         took_s = round(time.monotonic() - began, 3)
-        self._metrics.job_over(outcome, took_s)
+        if outcome.output is not None:
+            self._metrics.done(outcome.output, took_s)
         log.info("job %s", outcome.status.lower(), extra={"status": outcome.status, "duration_s": took_s})
 
     async def _put_back(self, job_id: str) -> None:
@@ -297,15 +279,13 @@ class JobDesk:
             if timeout.expired():
                 return Outcome(Status.TIMED_OUT, error=str(DeadlineExceeded("the job's executionTimeout was over.")))
             return _failed(error)
-        except EngineUnavailable as error:
-            return None if await self._died(error) else _failed(error)
         except Exception as error:  # noqa: BLE001 — the door to the API
-            return _failed(error)
+            return None if await self._died(error) else _failed(error)
 
-    async def _died(self, error: EngineUnavailable) -> bool:
+    async def _died(self, error: Exception) -> bool:
         """Whether the engine is dead, and not the job at fault."""
-        log.warning("%s", error)
-        return await self.engine.state() is EngineState.DEAD
+        dead = await self.engine.state() is EngineState.DEAD
+        return dead and (isinstance(error, EngineUnavailable) or error is self.engine.failure)
 
     def _read(self, record: Record) -> tuple[JobOptions, Source]:
         """What is to be done, and with which recording."""
@@ -338,47 +318,48 @@ class JobDesk:
         """Keep what came of a job; where there is no room for that, keep that."""
         while True:
             try:
-                await self.store.finish(job_id, outcome)
+                if await self.store.finish(job_id, outcome):
+                    self._metrics.over(outcome.status)
                 break
             except DiskFull as error:
                 log.error("what came of a job cannot be kept: %s", error)  # noqa: TRY400 — its message says it all
                 if outcome.status is Status.COMPLETED:
                     outcome = _failed(error)
                 await asyncio.sleep(RETRY_S)
-        (self.uploads / job_id).unlink(missing_ok=True)
-        self._tell_over(job_id)
+        self._let_go(job_id)
 
-    def _tell_over(self, job_id: str) -> None:
+    def _let_go(self, job_id: str) -> None:
+        """A job is over: its upload goes, and who waits for it is told."""
+        (self.uploads / job_id).unlink(missing_ok=True)
         live = self._live.get(job_id)
         if live is not None:
+            live.ended = live.ended or time.monotonic()
             live.over.set()
             live.news.set()
 
     async def _sweep_now_and_then(self) -> None:
         while True:
-            await asyncio.sleep(SWEEP_S)
             with suppress(DiskFull):
                 await self._sweep()
+            await asyncio.sleep(SWEEP_S)
 
     async def _sweep(self) -> None:
-        """Let go of what is over: jobs, their files, and what was known of them."""
+        """Let go of what is over: jobs that waited too long, old results, and what was known of jobs long over."""
         for job_id in await self.store.time_out():
-            self._tell_over(job_id)
-        await self.store.forget(self.settings.result_ttl_s)
-        await asyncio.to_thread(_delete_old, self.uploads, await self.store.uploads())
-        for job_id in list(self._live):
-            record = await self.store.get(job_id)
-            if record is None or record.is_final:
-                self._tell_over(job_id)
-            if record is None:
-                self._live.pop(job_id, None)
+            self._metrics.over(Status.TIMED_OUT)
+            self._let_go(job_id)
+        for job_id in await self.store.forget(self.settings.result_ttl_s):
+            self._live.pop(job_id, None)
+        long_ago = time.monotonic() - STREAMED_S
+        for job_id in [one for one, live in self._live.items() if live.ended and live.ended < long_ago]:
+            del self._live[job_id]
 
 
-def _delete_old(folder: Path, needed: set[str]) -> None:
-    """Delete the uploads that no job needs; one that has just come may belong to a job that is being taken in."""
+def _delete_others(folder: Path, needed: set[str]) -> None:
+    """Delete the uploads that no job needs."""
     for path in folder.iterdir():
-        if path.name not in needed and time.time() - path.stat().st_ctime > YOUNG_S:
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        if path.name not in needed:
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 @contextmanager

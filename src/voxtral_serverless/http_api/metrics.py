@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from voxtral_serverless.http_api.records import FINAL, Outcome, Status
+from voxtral_serverless.http_api.records import FINAL, Status
 from voxtral_serverless.lifetime import EngineState
 
 SECONDS = (0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3600)
@@ -34,15 +35,16 @@ class Metrics:
         for status in FINAL:
             self._jobs.labels(status)
 
-    def job_over(self, outcome: Outcome, took_s: float) -> None:
-        """A job is over after `took_s` seconds."""
-        self._jobs.labels(outcome.status).inc()
-        if outcome.output is None:
-            return
+    def over(self, status: Status) -> None:
+        """A job is over."""
+        self._jobs.labels(status).inc()
+
+    def done(self, output: Mapping[str, Any], took_s: float) -> None:
+        """A job is done, with this output, after `took_s` seconds."""
         self._job_s.observe(took_s)
-        for stage, seconds in outcome.output["meta"]["timings"].items():
+        for stage, seconds in output["meta"]["timings"].items():
             self._stage_s.labels(stage).observe(seconds)
-        if audio_s := outcome.output["duration"]:
+        if audio_s := output["duration"]:
             self._audio_s.inc(audio_s)
             self._rtf.observe(took_s / audio_s)
 

@@ -1,6 +1,7 @@
 """A transcription as OpenAI's API answers it, in each of its formats. Pure.
 
-Left null are figures that the engine does not tell (`avg_logprob`, `no_speech_prob`); `language` is an ISO 639-1 code.
+Left null are figures that the engine does not tell (`avg_logprob`, `no_speech_prob`), where OpenAI's types have numbers: any
+number would be made up, and 0 would read as certain. OpenAI's own clients take it. `language` is an ISO 639-1 code.
 Speakers are `A`, `B`, … as OpenAI's diarizing model calls them.
 """
 

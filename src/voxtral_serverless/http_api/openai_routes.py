@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from fastapi import APIRouter
-from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -26,10 +25,12 @@ from voxtral_serverless.errors import EngineUnavailable, InternalError, InvalidJ
 from voxtral_serverless.http_api.answers import Json, failure, refusal, told
 from voxtral_serverless.http_api.dependencies import DeskOf
 from voxtral_serverless.http_api.desk import JobDesk
+from voxtral_serverless.http_api.forms import Form
 from voxtral_serverless.http_api.openai_answers import Format, answered, diarized_segment, text_of
+from voxtral_serverless.http_api.openai_schema import ANSWERS, BODY, FAULTS, NO_MODEL, Model, Models
 from voxtral_serverless.http_api.records import Record
 from voxtral_serverless.http_api.runpod_routes import utterance_shown
-from voxtral_serverless.http_api.uploads import Form, received_form
+from voxtral_serverless.http_api.uploads import received_form
 
 PATH = "/v1/audio/transcriptions"
 IGNORED = ("model", "prompt", "temperature", "chunking_strategy", "include", "keywords", "user")
@@ -43,64 +44,6 @@ UNBUFFERED = {"X-Accel-Buffering": "no"}
 GONE = "the service is being stopped before the transcription was done; send it again."
 
 router = APIRouter(tags=["OpenAI's API"])
-
-
-class OpenAIFault(BaseModel):
-    """What is wrong, as OpenAI's clients read it."""
-
-    message: str
-    type: str
-    param: str | None
-    code: str
-
-
-class OpenAIFaultAnswer(BaseModel):
-    """An error."""
-
-    error: OpenAIFault
-
-
-class Model(BaseModel):
-    """A model."""
-
-    id: str
-    object: str
-    created: int
-    owned_by: str
-
-
-class Models(BaseModel):
-    """All models: one."""
-
-    object: str
-    data: list[Model]
-
-
-FAULTS: dict[int | str, dict[str, Any]] = {
-    status: {"model": OpenAIFaultAnswer} for status in (400, 401, 403, 404, 413, 429, 500, 503)
-}
-_FORM = {
-    "type": "object",
-    "required": ["file"],
-    "properties": {
-        "file": {"type": "string", "format": "binary"},
-        "model": {"type": "string"},
-        "language": {"type": "string"},
-        "response_format": {"type": "string", "enum": list(get_args(Format))},
-        "timestamp_granularities[]": {"type": "array", "items": {"type": "string", "enum": ["segment", "word"]}},
-        "stream": {"type": "boolean"},
-        "prompt": {"type": "string"},
-        "temperature": {"type": "number"},
-        "num_speakers": {"type": "integer"},
-        "min_speakers": {"type": "integer"},
-        "max_speakers": {"type": "integer"},
-        "channels": {"type": "string", "enum": ["auto", "mix", "split"]},
-    },
-}
-BODY = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}}
-ANSWERS = FAULTS | {
-    200: {"content": {"application/json": {"schema": {"type": "object"}}, "text/plain": {}, "text/event-stream": {}}}
-}
 
 
 @dataclass(frozen=True)
@@ -171,7 +114,7 @@ async def models(desk: DeskOf) -> Response:
     return Json({"object": "list", "data": [await _model(desk)]})
 
 
-@router.get("/v1/models/{model:path}", response_model=Model, responses=FAULTS)
+@router.get("/v1/models/{model:path}", response_model=Model, responses=FAULTS | NO_MODEL)
 async def model(model: str, desk: DeskOf) -> Response:
     """The model of that name."""
     found = await _model(desk)

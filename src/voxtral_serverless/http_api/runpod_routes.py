@@ -7,7 +7,6 @@ over its input is gone; results in a bucket (`s3Config` is not needed and not re
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 
@@ -22,9 +21,11 @@ from voxtral_serverless.errors import InvalidJob
 from voxtral_serverless.http_api.answers import Json
 from voxtral_serverless.http_api.dependencies import DeskOf
 from voxtral_serverless.http_api.desk import JobDesk
+from voxtral_serverless.http_api.forms import Form
 from voxtral_serverless.http_api.records import Record, Status, shown
-from voxtral_serverless.http_api.uploads import Form, received_form, received_json
+from voxtral_serverless.http_api.uploads import parsed_json, received_form, received_json
 from voxtral_serverless.http_api.webhooks import checked_webhook
+from voxtral_serverless.job_time import policy_s
 from voxtral_serverless.lifetime import EngineState
 from voxtral_serverless.settings import Settings
 from voxtral_serverless.transcription.plan import Utterance
@@ -82,17 +83,20 @@ FAULTS: dict[int | str, dict[str, Any]] = {
         404: "There is no such job.", 413: "Too large.", 429: "Too many jobs wait.", 503: "It cannot be done now.",
     }.items()
 }  # fmt: skip
+_WEBHOOK = {"type": ["string", "null"], "pattern": "^https?://[^/]", "description": "Called when the job is over."}
+_TIME = {"type": ["number", "null"], "exclusiveMinimum": 0}
+_POLICY = {
+    "type": ["object", "null"],
+    "properties": {"executionTimeout": _TIME, "ttl": _TIME},
+    "description": "Milliseconds.",
+}
 _JOB = {
     "type": "object",
     "required": ["input"],
     "properties": {
         "input": {"type": "object", "description": "The job's fields: docs/api.md."},
-        "webhook": {"type": "string", "format": "uri", "description": "Called when the job is over."},
-        "policy": {
-            "type": "object",
-            "properties": {"executionTimeout": {"type": "number"}, "ttl": {"type": "number"}},
-            "description": "Milliseconds.",
-        },
+        "webhook": _WEBHOOK,
+        "policy": _POLICY,
     },
 }
 _UPLOAD = {
@@ -100,9 +104,9 @@ _UPLOAD = {
     "required": ["file"],
     "properties": {
         "file": {"type": "string", "format": "binary"},
-        "input": {"type": "string", "description": "The job's other fields, as a JSON object."},
-        "webhook": {"type": "string", "format": "uri"},
-        "policy": {"type": "string", "description": "A JSON object."},
+        "input": {"type": "object", "description": "The job's other fields, as JSON."},
+        "webhook": _WEBHOOK,
+        "policy": _POLICY,
     },
 }
 BODY = {
@@ -131,20 +135,19 @@ async def runsync(
 
 
 @router.get("/status/{job_id}", response_model=JobState, responses=FAULTS)
-@router.post("/status/{job_id}", response_model=JobState, responses=FAULTS, include_in_schema=False)
+@router.post("/status/{job_id}", response_model=JobState, responses=FAULTS)
 async def status(job_id: JobId, desk: DeskOf) -> Response:
     """A job: where it is, and what came of it. The output of one that is under way is its progress."""
     return Json(shown(_with_newest(await desk.get(job_id), desk)))
 
 
 @router.get("/stream/{job_id}", response_model=Streamed, responses=FAULTS)
-@router.post("/stream/{job_id}", response_model=Streamed, responses=FAULTS, include_in_schema=False)
+@router.post("/stream/{job_id}", response_model=Streamed, responses=FAULTS)
 async def stream(job_id: JobId, desk: DeskOf) -> Response:
     """The utterances that are done since the last call, in the order in which they are done."""
     record = await desk.get(job_id)
-    live = desk.live(job_id)
-    new, live.told = live.utterances[live.told :], len(live.utterances)
-    return Json({"status": record.status, "stream": [{"output": utterance_shown(one)} for one in new]})
+    new = [{"output": utterance_shown(one)} for one in desk.untold(record)]
+    return Json({"status": record.status, "stream": new})
 
 
 @router.post("/cancel/{job_id}", response_model=JobState, responses=FAULTS)
@@ -218,9 +221,9 @@ def _job_of(form: Form) -> dict[str, Any]:
 def _parsed(name: str, form: Form) -> dict[str, Any] | None:
     text = form.text(name)
     try:
-        found = None if text is None else json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InvalidJob(f"the field {name} is not valid JSON.") from error
+        found = None if text is None else parsed_json(text)
+    except ValueError as error:
+        raise InvalidJob(f"the field {name} is {error}.") from error
     if found is not None and not isinstance(found, dict):
         raise InvalidJob(f"the field {name} is not a JSON object.")
     return found
@@ -229,6 +232,20 @@ def _parsed(name: str, form: Form) -> dict[str, Any] | None:
 def _checked(job: dict[str, Any], settings: Settings) -> dict[str, Any]:
     """The job with a webhook that may be called."""
     job_fields(job)
+    _check_policy(job.get("policy"))
     if job.get("webhook") is None:
         return {name: value for name, value in job.items() if name != "webhook"}
     return job | {"webhook": checked_webhook(job["webhook"], AddressPolicy.of(settings))}
+
+
+def _check_policy(policy: object) -> None:
+    """Return where a job's times are times.
+
+    Raises:
+        InvalidJob: one is not.
+    """
+    if not isinstance(policy, dict | None):
+        raise InvalidJob("policy: an object is needed.")
+    for name in ("executionTimeout", "ttl"):
+        if (policy or {}).get(name) is not None and policy_s({"policy": policy}, name) is None:
+            raise InvalidJob(f"policy.{name}: a number of milliseconds, more than 0, is needed.")

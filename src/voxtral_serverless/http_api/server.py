@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 import signal
 import socket
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
-from pathlib import Path
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -29,7 +28,6 @@ from voxtral_serverless.http_api.desk import JobDesk
 from voxtral_serverless.http_api.metrics import Metrics
 from voxtral_serverless.http_api.service_routes import ping
 from voxtral_serverless.http_api.store import data_folder, open_store
-from voxtral_serverless.http_api.uploads import NEW
 from voxtral_serverless.http_api.webhooks import deliver_webhooks
 from voxtral_serverless.lifetime import EngineState, Lifetime
 from voxtral_serverless.settings import Settings
@@ -88,10 +86,13 @@ async def _running_parts(settings: Settings) -> AsyncIterator[Parts]:
     """What the routes work with. The engine starts beside the block, and ends with it."""
     folder = data_folder(settings)
     async with open_store(folder) as store:
-        uploads = _own_folder(folder / "uploads")
+        uploads = folder / "uploads"
+        uploads.mkdir(mode=0o700, exist_ok=True)
         engine, metrics = Lifetime(settings), Metrics()
+        desk = JobDesk(store, uploads, engine, settings, metrics)
+        await desk.recover()
         async with _beside(engine.run()):
-            yield Parts(JobDesk(store, uploads, engine, settings, metrics), Gate(settings), metrics)
+            yield Parts(desk, Gate(settings), metrics)
 
 
 @asynccontextmanager
@@ -155,7 +156,7 @@ async def _answering(app: ASGIApp, sockets: Sequence[socket.socket]) -> AsyncIte
 def _health_app(parts: Parts) -> ASGIApp:
     app = FastAPI(openapi_url=None)
     app.state.parts = parts
-    app.add_api_route("/ping", ping, methods=["GET"])
+    app.add_api_route("/ping", ping, methods=["GET", "HEAD"])
     return app
 
 
@@ -175,33 +176,27 @@ def _listening(host: str, port: int) -> Iterator[list[socket.socket]]:
     Raises:
         InvalidConfiguration: they cannot be had.
     """
-    sockets: list[socket.socket] = []
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        for family, kind, protocol, _, address in found if port else found[:1]:
-            one = socket.socket(family, kind, protocol)
-            sockets.append(one)
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            one.bind(address)
-            one.listen(2048)
-        yield sockets
-    except OSError as error:
-        raise InvalidConfiguration(f"HOST={host}, PORT={port}: cannot be listened on ({error.strerror}).") from error
-    finally:
-        for one in sockets:
-            one.close()
+    with ExitStack() as sockets:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            opened = [_opened(sockets, *one) for one in (found if port else found[:1])]
+        except OSError as error:
+            raise InvalidConfiguration(
+                f"HOST={host}, PORT={port}: cannot be listened on ({error.strerror})."
+            ) from error
+        yield opened
+
+
+def _opened(sockets: ExitStack, family: int, kind: int, protocol: int, _: str, address: Any) -> socket.socket:
+    one = sockets.enter_context(socket.socket(family, kind, protocol))
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if family == socket.AF_INET6:
+        one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    one.bind(address)
+    one.listen(2048)
+    return one
 
 
 def _name(one: socket.socket) -> str:
     host, port = one.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _own_folder(folder: Path) -> Path:
-    """The folder of uploads, without what was still coming when the last service ended."""
-    folder.mkdir(mode=0o700, exist_ok=True)
-    for path in folder.glob(f"{NEW}*"):
-        shutil.rmtree(path, ignore_errors=True)
-    return folder

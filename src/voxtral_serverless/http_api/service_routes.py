@@ -14,6 +14,7 @@ from voxtral_serverless.errors import KeyRefused
 from voxtral_serverless.http_api.access import COOKIE, SESSION_S
 from voxtral_serverless.http_api.answers import refusal
 from voxtral_serverless.http_api.dependencies import DeskOf, Parts, PartsOf
+from voxtral_serverless.http_api.runpod_routes import FAULTS
 from voxtral_serverless.http_api.uploads import body_of
 from voxtral_serverless.lifetime import EngineState
 
@@ -22,19 +23,25 @@ PINGS = {EngineState.STARTING: 204, EngineState.READY: 200, EngineState.DEAD: 50
 POLICY = "default-src 'self'; frame-ancestors 'none'; form-action 'self'; base-uri 'none'"
 MAX_LOGIN_BYTES = 10_000
 PING_ANSWERS: dict[int | str, dict[str, Any]] = {
+    403: FAULTS[403],
     204: {"description": "The engine is starting."}, 503: {"description": "The engine is dead."},
+}  # fmt: skip
+
+METRICS_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, 401: FAULTS[401], 403: FAULTS[403]
 }  # fmt: skip
 
 router = APIRouter(tags=["The service"])
 
 
-@router.get("/ping", response_class=Response, responses=PING_ANSWERS)
+@router.head("/ping", include_in_schema=False)
+@router.get("/ping", response_class=Response, responses=PING_ANSWERS, openapi_extra={"security": []})
 async def ping(desk: DeskOf) -> Response:
     """For load balancers: 204 while the engine starts, 200 when it is ready, 503 when it is dead."""
     return Response(status_code=PINGS[await desk.engine.state()])
 
 
-@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+@router.get("/metrics", response_class=Response, responses=METRICS_ANSWERS)
 async def metrics(parts: PartsOf) -> Response:
     """For Prometheus."""
     counts, state = await parts.desk.store.counts(), await parts.desk.engine.state()
@@ -52,7 +59,7 @@ async def page() -> Response:
 async def login(request: Request, parts: PartsOf) -> Response:
     """Come in with the key, in a browser: a form with the field `key`."""
     fields = parse_qs((await body_of(request, MAX_LOGIN_BYTES)).decode("utf-8", "replace"))
-    if not parts.gate.is_key(fields.get("key", [""])[0].strip()):
+    if not parts.gate.is_key(fields.get("key", [""])[0].strip().encode()):
         return refusal(KeyRefused("this is not the key of this service (API_KEY)."), "/login")
     return _welcomed(request, parts)
 

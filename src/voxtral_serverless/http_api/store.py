@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from voxtral_serverless.errors import DiskFull, InvalidConfiguration
+from voxtral_serverless.errors import DiskFull, InvalidConfiguration, QueueFull
 from voxtral_serverless.http_api.records import FINAL, Outcome, Record, Status
 
 if TYPE_CHECKING:
@@ -71,14 +71,22 @@ class JobStore:
         webhook: str | None = None,
         ttl_s: float | None = None,
         kept: bool = True,
+        max_waiting: int,
     ) -> Record:
-        """A new job, at the end of the queue. One that is not `kept` is gone after a restart."""
+        """A new job, at the end of the queue. One that is not `kept` is gone after a restart.
+
+        Raises:
+            QueueFull: `max_waiting` jobs wait already.
+        """
         now = time.time()
         expires = None if ttl_s is None else now + ttl_s
-        await self._do(
-            "INSERT INTO jobs (id, status, created, expires, kept, request, upload, webhook) VALUES (?,?,?,?,?,?,?,?)",
-            (job_id, Status.IN_QUEUE, now, expires, kept, json.dumps(request), upload, webhook),
-        )
+        added = await self._do(
+            "INSERT INTO jobs (id, status, created, expires, kept, request, upload, webhook) SELECT ?,?,?,?,?,?,?,? "
+            "WHERE (SELECT count(*) FROM jobs WHERE status = ?) < ?",
+            (job_id, Status.IN_QUEUE, now, expires, kept, json.dumps(request), upload, webhook, Status.IN_QUEUE, max_waiting),
+        )  # fmt: skip
+        if not added:
+            raise QueueFull(f"{max_waiting} jobs are waiting already (MAX_QUEUE); try again later.")
         return Record(job_id, Status.IN_QUEUE, now, dict(request), upload)
 
     async def get(self, job_id: str) -> Record | None:
@@ -130,15 +138,15 @@ class JobStore:
         rows = await self._rows("SELECT status, count(*) FROM jobs GROUP BY status")
         return dict.fromkeys(Status, 0) | {Status(status): count for status, count in rows}
 
-    async def purge_queue(self) -> int:
-        """Cancel whatever waits; how many that were."""
+    async def purge_queue(self) -> list[str]:
+        """Cancel whatever waits; the ids."""
         now = time.time()
         rows = await self._rows(
             "UPDATE jobs SET status = ?, finished = ?, request = NULL, webhook_due = iif(webhook IS NULL, NULL, ?) "
             "WHERE status = ? RETURNING id",
             (Status.CANCELLED, now, now, Status.IN_QUEUE),
         )
-        return len(rows)
+        return [job_id for (job_id,) in rows]
 
     async def time_out(self) -> list[str]:
         """End the jobs that have waited for longer than their time to live; their ids."""
@@ -150,14 +158,14 @@ class JobStore:
         )  # fmt: skip
         return [job_id for (job_id,) in rows]
 
-    async def forget(self, ttl_s: float) -> int:
-        """Delete the jobs that were over so long ago; how many that were. A webhook under way is waited for."""
+    async def forget(self, ttl_s: float) -> list[str]:
+        """Delete the jobs that were over so long ago; their ids. A webhook under way is waited for."""
         rows = await self._rows(
             "DELETE FROM jobs WHERE finished <= ? AND webhook_due IS NULL RETURNING id", (time.time() - ttl_s,)
         )
         if rows:
             await self._do("PRAGMA wal_checkpoint(TRUNCATE)")
-        return len(rows)
+        return [job_id for (job_id,) in rows]
 
     async def recover(self, max_attempts: int) -> int:
         """After a start: what was in progress waits again, unless it was begun too often; how many that were.
@@ -182,11 +190,16 @@ class JobStore:
         rows = await self._rows("SELECT upload FROM jobs WHERE upload IS NOT NULL AND request IS NOT NULL")
         return {name for (name,) in rows}
 
-    async def due_webhook(self) -> tuple[Record, str, int] | None:
-        """The job whose webhook is to be called first of those that are due: with its URL, and how often it was tried."""
+    async def due_webhook(self, again_in_s: float) -> tuple[Record, str, int] | None:
+        """The job whose webhook is to be called first of those that are due: with its URL, and how often it was tried.
+
+        It is due again in so many seconds, should nobody tell meanwhile what came of that (`webhook_tried`).
+        """
+        now = time.time()
         rows = await self._rows(
-            "SELECT id, webhook, webhook_tries FROM jobs WHERE webhook_due <= ? ORDER BY webhook_due LIMIT 1",
-            (time.time(),),
+            "UPDATE jobs SET webhook_due = ? WHERE number = (SELECT number FROM jobs WHERE webhook_due <= ? "
+            "ORDER BY webhook_due LIMIT 1) RETURNING id, webhook, webhook_tries",
+            (now + again_in_s, now),
         )
         for job_id, url, tries in rows:
             if record := await self.get(job_id):
@@ -252,6 +265,7 @@ async def open_store(folder: Path) -> AsyncIterator[JobStore]:
         file = folder / "jobs.sqlite3"
         try:
             file.touch(mode=0o600)
+            sqlite3.connect(file).close()  # aiosqlite's thread outlives what cannot be opened
             database = await aiosqlite.connect(file, isolation_level=None)
         except (OSError, sqlite3.Error) as error:
             raise _unusable() from error

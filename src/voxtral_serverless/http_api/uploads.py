@@ -1,6 +1,6 @@
 """Bodies of requests: forms with a file, streamed to the disk, and JSON, both bounded.
 
-Promises: no more than the limit is written or kept in memory, the file's name is ours, and of an upload that is cut off,
+Promises: no more than the limit is written or kept in memory, and of an upload that is cut off,
 stalls, or is not taken nothing stays. Leaves out: what is in the file (`audio.decode`).
 """
 
@@ -9,47 +9,28 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from voxtral_serverless.errors import BodyTooLarge, DiskFull, InvalidJob
+from voxtral_serverless.http_api.forms import MAX_FIELDS_BYTES, Form, FormReader
 
 if TYPE_CHECKING:
-    from python_multipart.multipart import Field, File, FormParser
     from starlette.requests import Request
 
 NEW = "new-"
 """Begins the name of the folder of an upload that is still coming."""
-MAX_FIELDS, MAX_FIELD_BYTES = 100, 1_000_000
+EXAMPLE = '{"input": {"audio_url": "https://…"}}'
+MAX_JSON_DEPTH = 100
 MAX_JSON_BYTES = 32_000_000
 """More than RunPod carries; a larger recording comes as a file, or by URL."""
 STALL_S = 60.0
 """Longest wait for the next bytes."""
 BATCH_BYTES = 1 << 20
 """So much is handed to a thread at a time."""
-
-
-@dataclass
-class Form:
-    """What came in a form: its fields, each with all its values, and its file, if there is one."""
-
-    fields: dict[str, list[str]] = field(default_factory=dict)
-    file: Path | None = None
-
-    def text(self, name: str) -> str | None:
-        """The one value of a field; None where it is not there.
-
-        Raises:
-            InvalidJob: there are several.
-        """
-        values = self.fields.get(name, [])
-        if len(values) > 1:
-            raise InvalidJob(f"the form has the field {name[:60]!r} more than once.")
-        return values[0] if values else None
 
 
 @asynccontextmanager
@@ -62,54 +43,31 @@ async def received_form(request: Request, folder: Path, max_bytes: int) -> Async
         DiskFull: there is no room for it.
     """
     own = folder / f"{NEW}{uuid4().hex}"
-    own.mkdir(mode=0o700)
     try:
-        form = Form()
-        await _read(request, form, own, max_bytes + MAX_FIELD_BYTES)
-        yield form
+        yield await _read(request, own, max_bytes + MAX_FIELDS_BYTES)
     finally:
         await asyncio.to_thread(shutil.rmtree, own, ignore_errors=True)
 
 
-async def _read(request: Request, form: Form, folder: Path, max_bytes: int) -> None:
-    from python_multipart.exceptions import FormParserError
-
+async def _read(request: Request, folder: Path, max_bytes: int) -> Form:
+    boundary = _boundary_of(request)
     try:
-        parser = _parser(request, form, folder)
-        async for batch in _batches(request, max_bytes):
-            await asyncio.to_thread(parser.write, batch)
-        await asyncio.to_thread(parser.finalize)
-    except FormParserError as error:
-        raise InvalidJob("the body is not a whole multipart/form-data form.") from error
+        folder.mkdir(mode=0o700)
+        with closing(FormReader(boundary, folder)) as reader:
+            async for batch in _batches(request, max_bytes):
+                await asyncio.to_thread(reader.write, batch)
+            return reader.finish()
     except OSError as error:
         raise DiskFull("there is no room for the upload.") from error
 
 
-def _parser(request: Request, form: Form, folder: Path) -> FormParser:
-    from python_multipart.multipart import FormParser, parse_options_header
+def _boundary_of(request: Request) -> bytes:
+    from python_multipart.multipart import parse_options_header
 
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     if kind != b"multipart/form-data" or not options.get(b"boundary"):
         raise InvalidJob("the body is not multipart/form-data.")
-
-    def on_field(one: Field) -> None:
-        name = (one.field_name or b"").decode("utf-8", "replace").removesuffix("[]")
-        form.fields.setdefault(name, []).append((one.value or b"").decode("utf-8", "replace"))
-
-    def on_file(one: File) -> None:
-        if form.file is not None:
-            raise InvalidJob("the form has more than one file.")
-        if one.in_memory:
-            one.flush_to_disk()
-        assert one.actual_file_name is not None
-        one.close()
-        form.file = Path(one.actual_file_name.decode())
-
-    config = {
-        "MAX_FIELDS": MAX_FIELDS, "MAX_FIELD_SIZE": MAX_FIELD_BYTES,
-        "MAX_MEMORY_FILE_SIZE": 0, "UPLOAD_DIR": str(folder), "UPLOAD_DELETE_TMP": False,
-    }  # fmt: skip
-    return FormParser("multipart/form-data", on_field, on_file, boundary=options[b"boundary"], config=config)
+    return options[b"boundary"]
 
 
 async def received_json(request: Request) -> dict[str, Any]:
@@ -121,14 +79,29 @@ async def received_json(request: Request) -> dict[str, Any]:
     """
     body = await body_of(request, MAX_JSON_BYTES)
     try:
-        found = await asyncio.to_thread(json.loads, body)
-    except (ValueError, RecursionError) as error:
-        raise InvalidJob(
-            'the body is not valid JSON; a job looks like {"input": {"audio_url": "https://…"}}.'
-        ) from error
+        found = await asyncio.to_thread(parsed_json, body)
+    except ValueError as error:
+        raise InvalidJob(f"the body is {error}; a job looks like {EXAMPLE}.") from error
     if not isinstance(found, dict):
-        raise InvalidJob('a job is an object with an object "input", e.g. {"input": {"audio_url": "https://…"}}.')
+        raise InvalidJob(f'a job is an object with an object "input", e.g. {EXAMPLE}.')
     return found
+
+
+def parsed_json(text: str | bytes) -> Any:
+    """What it says in JSON, which can be written again; a ValueError, that says what is wrong, where it is none."""
+    try:
+        layer = [found := json.loads(text)]
+    except (ValueError, RecursionError) as error:
+        raise ValueError("not valid JSON") from error
+    for _ in range(MAX_JSON_DEPTH):
+        layer = [below for one in layer if isinstance(one, dict | list) for below in _items(one)]
+    if layer:
+        raise ValueError(f"JSON nested more than {MAX_JSON_DEPTH} deep")
+    return found
+
+
+def _items(one: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return one.values() if isinstance(one, dict) else one
 
 
 async def body_of(request: Request, max_bytes: int) -> bytes:

@@ -24,6 +24,8 @@ PAUSES_S = (10.0, 60.0, 600.0)
 """Before the second try, and those after it."""
 TIMEOUT_S = 30.0
 LOOK_S = 0.5
+AT_ONCE = 8
+"""So many are called at a time: one that hangs holds up nobody else's."""
 
 
 def checked_webhook(url: object, policy: AddressPolicy) -> str:
@@ -36,6 +38,7 @@ def checked_webhook(url: object, policy: AddressPolicy) -> str:
         raise InvalidJob("webhook: an http(s) URL is needed.")
     try:
         address = web_address(url)
+        address.encode()  # half a character cannot be kept
         policy.check(address)
     except AddressRefused as error:
         raise InvalidJob("webhook: this service does not connect there (FETCH_HOSTS, FETCH_PORTS).") from error
@@ -46,24 +49,34 @@ def checked_webhook(url: object, policy: AddressPolicy) -> str:
 
 async def deliver_webhooks(store: JobStore, policy: AddressPolicy) -> None:
     """Call the webhooks of `store` as they come due, until cancelled."""
-    while True:
-        due = None
-        with suppress(DiskFull):
-            due = await store.due_webhook()
-        if due is None:
-            await asyncio.sleep(LOOK_S)
-            continue
-        record, url, tries = due
-        fault = await _called(url, record, policy)
-        again_in_s = PAUSES_S[tries] if fault and tries < len(PAUSES_S) else None
-        if fault:
-            log.warning("the webhook of job %s %s%s", record.id, fault, "" if again_in_s else ": given up")
+    slots = asyncio.Semaphore(AT_ONCE)
+    async with asyncio.TaskGroup() as tasks:
         while True:
-            try:
-                await store.webhook_tried(record.id, again_in_s)
-                break
-            except DiskFull:
+            await slots.acquire()
+            if due := await _due(store):
+                tasks.create_task(_deliver(store, policy, *due)).add_done_callback(lambda _: slots.release())
+            else:
+                slots.release()
                 await asyncio.sleep(LOOK_S)
+
+
+async def _due(store: JobStore) -> tuple[Record, str, int] | None:
+    with suppress(DiskFull):
+        return await store.due_webhook(2 * TIMEOUT_S)
+    return None
+
+
+async def _deliver(store: JobStore, policy: AddressPolicy, record: Record, url: str, tries: int) -> None:
+    fault = await _called(url, record, policy)
+    again_in_s = PAUSES_S[tries] if fault and tries < len(PAUSES_S) else None
+    if fault:
+        log.warning("the webhook of job %s %s%s", record.id, fault, "" if again_in_s else ": given up")
+    while True:
+        try:
+            await store.webhook_tried(record.id, again_in_s)
+            break
+        except DiskFull:
+            await asyncio.sleep(LOOK_S)
 
 
 async def _called(url: str, record: Record, policy: AddressPolicy) -> str | None:

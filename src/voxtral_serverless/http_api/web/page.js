@@ -19,7 +19,7 @@ async function tell() {
 }
 
 async function askForKey() {
-  const needed = (await fetch("/health")).status === 401;
+  const needed = await fetch("/health").then((answer) => answer.status === 401, () => false);
   document.getElementById("login").hidden = !needed;
   for (const one of document.querySelectorAll(".key")) one.hidden = !needed;
 }
