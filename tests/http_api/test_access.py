@@ -212,3 +212,7 @@ async def test_beyond_this_machine_for_anybody_where_told_so(tmp_path: Path) -> 
         assert "ANYBODY who can reach this port" in service.process.output
         answer = await service.client.get("/health", headers={"Host": "calls.example.com"})
         assert answer.status_code == 200
+        for name, status in (("127.0.0.1:1", 200), ("calls.example.com", 403)):
+            page = {"Host": name, "Origin": f"http://{name}"}
+            answer = await service.client.post("/purge-queue", headers=page)
+            assert answer.status_code == status, "the name of a page may be made to lead here"

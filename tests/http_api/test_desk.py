@@ -13,7 +13,9 @@ import pytest
 from tests.http_api.near import TICKS, Near, inline, near_service, rows, traces
 from tests.http_api.test_webhooks import silent
 from tests.test_child import eventually
+from voxtral_serverless.errors import DiskFull
 from voxtral_serverless.http_api import desk
+from voxtral_serverless.http_api.records import Outcome
 
 WORDS = "quincaillerie"
 """Stands in a job, and nowhere else."""
@@ -169,3 +171,58 @@ async def test_what_is_known_of_jobs_long_over_goes(tmp_path: Path, monkeypatch:
         answer = await near.client.get(f"/stream/{job_id}")
         assert answer.json() == {"status": "COMPLETED", "stream": []}
         assert not known
+
+
+async def test_nothing_of_the_request_stays_when_the_job_is_over(tmp_path: Path) -> None:
+    async with near_service(tmp_path) as near:
+        secret = {"audio_url": "http://127.0.0.1:9/call.wav", "audio_headers": {"Authorization": f"Bearer {WORDS}"}}
+        await near.until(await near.run({"input": secret}), "FAILED")
+        assert await eventually(lambda: traces(tmp_path, WORDS) == [])
+
+
+async def test_answer_waits_for_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk, "RETRY_S", 0.05)
+    async with near_service(tmp_path) as near:
+        refusals = full_disk(near, monkeypatch, times=3)
+        job = await near.until(await near.send(input=named()), "COMPLETED", "FAILED")
+        assert (job["status"], len(refusals)) == ("COMPLETED", 3)
+
+
+async def test_answer_for_which_there_is_no_room_for_long_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk, "RETRY_S", 0.05)
+    monkeypatch.setattr(desk, "ROOM_S", 0.1)
+    async with near_service(tmp_path) as near:
+        full_disk(near, monkeypatch, times=8)
+        job = await near.until(await near.send(input=named()), "COMPLETED", "FAILED")
+        assert job["error"].startswith("disk_full: ")
+
+
+async def test_on_a_full_disk_uploads_can_be_deleted_and_none_is_taken_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with held_up(tmp_path) as (near, _):
+        job_id = await near.send(input=named())
+        monkeypatch.setattr(desk, "RESERVE_BYTES", 1 << 60)
+        refused = await near.client.post("/run", files={"file": ("a.wav", TICKS)})
+        assert (refused.status_code, refused.json()["error"].partition(":")[0]) == (503, "disk_full")
+        full_disk(near, monkeypatch, times=1)
+        assert (await near.client.post(f"/cancel/{job_id}")).status_code == 503
+        assert near.uploads == [], "which makes room"
+        assert (await near.client.post(f"/cancel/{job_id}")).json()["status"] == "CANCELLED"
+
+
+def full_disk(near: Near, monkeypatch: pytest.MonkeyPatch, *, times: int) -> list[str]:
+    """So many times what comes of a job cannot be kept; the refusals."""
+    store, refused = near.parts.desk.store, list[str]()
+    kept = store.finish
+
+    async def finish(job_id: str, outcome: Outcome) -> bool:
+        if len(refused) < times:
+            refused.append(job_id)
+            raise DiskFull("there is no room.")
+        return await kept(job_id, outcome)
+
+    monkeypatch.setattr(store, "finish", finish)
+    return refused

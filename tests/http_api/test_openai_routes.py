@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from tests.http_api.near import TICKS, Near, near_service
 from voxtral_serverless.audio.recording import Span
+from voxtral_serverless.http_api import openai_routes
 from voxtral_serverless.http_api.openai_routes import PATH
 from voxtral_serverless.http_api.records import Outcome, Status
 from voxtral_serverless.transcription.plan import Utterance
@@ -107,3 +108,13 @@ async def test_a_service_that_ends_says_so(tmp_path_factory: pytest.TempPathFact
         streamed, whole = await asyncio.gather(*waiting)
         assert events(streamed)[-1]["error"]["code"] == "engine_unavailable"
         assert (whole.status_code, whole.json()["error"]["code"]) == (503, "engine_unavailable")
+
+
+async def test_stream_that_has_nothing_to_say_says_so(service: Near, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openai_routes, "QUIET_S", 0.05)
+    job_id, answer = await asked(service, stream="true")
+    await asyncio.sleep(0.3)
+    await service.parts.desk._end(job_id, Outcome(Status.COMPLETED, OUTPUT))
+    *comments, _done, nothing = (await answer).text.split("\n\n")
+    assert set(comments) == {": still at it"}
+    assert nothing == ""

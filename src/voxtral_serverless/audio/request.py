@@ -77,7 +77,7 @@ async def answered(
     """
     for _ in range(MAX_REDIRECTS + 1):
         _check(url, policy)
-        asked = _as_written(url)
+        asked = as_written(url)
         async with session.get(asked, headers={**own, **ours}, allow_redirects=False) as response:
             if response.status not in REDIRECTS or "Location" not in response.headers:
                 yield response
@@ -95,7 +95,7 @@ def next_url(asked: URL, location: str) -> URL:
         FetchRefused: from https to http.
     """
     try:
-        target = asked.join(_as_written(location))
+        target = asked.join(as_written(location))
         str(target.origin())  # raises where its host or port cannot be
     except ValueError as error:
         raise _refused() if _is_foreign(location) else _no_url() from error
@@ -186,7 +186,7 @@ def _check(url: str, policy: AddressPolicy) -> None:
         raise _no_url() from error
 
 
-def _as_written(url: str) -> URL:
+def as_written(url: str) -> URL:
     """The URL without a change to its escapes, which a signature may cover; what has to be escaped is."""
     from yarl import URL
 

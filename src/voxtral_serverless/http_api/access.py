@@ -37,6 +37,7 @@ class Gate:
 
     def __init__(self, settings: Settings) -> None:
         self._key = settings.api_key.get_secret_value().strip() if settings.api_key else None
+        self._host = settings.host
         self._names = None if self._key or not is_loopback(settings.host) else names_of(settings.host)
         self._signer = TimestampSigner(self._key, salt="session") if self._key else None
 
@@ -61,11 +62,21 @@ class Gate:
         if self._key is not None and self._has_key(headers):
             return None
         origin = headers.get("origin")
-        if origin is not None and site_of(origin) != headers.get("host", "").lower():
+        if origin is not None and not self._is_own_site(origin, headers.get("host", "").lower()):
             return AccessRefused("a web page of another site may not use this service.")
         if self._key is None or path in OPEN or path.startswith(OPEN_FOLDERS) or self._is_logged_in(headers):
             return None
         return KeyRefused("send the key of this service (API_KEY) as `Authorization: Bearer …`.")
+
+    def _is_own_site(self, origin: str, host: str) -> bool:
+        """Whether a page that is asked for under `host` is ours.
+
+        Without a key a name is not enough: a page on the web may have its own name lead here.
+        """
+        if site_of(origin) != host:
+            return False
+        name = host_of(host)
+        return self._key is not None or name in names_of(self._host) or is_address(name)
 
     def _has_key(self, headers: Headers) -> bool:
         given = headers.get("authorization", "")
@@ -127,6 +138,15 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def is_address(name: str) -> bool:
+    """Whether the host of a URL is an address, not a name."""
+    try:
+        ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 def names_of(host: str) -> frozenset[str]:

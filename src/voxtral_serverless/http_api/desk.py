@@ -25,12 +25,13 @@ from voxtral_serverless.errors import (
     DiskFull,
     EngineUnavailable,
     JobNotFound,
+    SourceNotFound,
     public_error,
 )
 from voxtral_serverless.http_api.live import Live
 from voxtral_serverless.http_api.metrics import Metrics
 from voxtral_serverless.http_api.records import Outcome, Record, Status
-from voxtral_serverless.http_api.store import JobStore
+from voxtral_serverless.http_api.store import JobStore, queue_full
 from voxtral_serverless.job_time import JobTime, policy_s
 from voxtral_serverless.lifetime import EngineState, Lifetime
 from voxtral_serverless.log import job_id as logged_job
@@ -50,7 +51,11 @@ NOTE_S = 1.0
 STREAMED_S = 600.0
 """So long after a job is over its utterances can still be streamed."""
 RETRY_S = 1.0
-"""Before what could not be written is written again."""
+"""Before what could not be written is written again …"""
+ROOM_S = 300.0
+"""… for so long; then an answer is given up."""
+RESERVE_BYTES = 100_000_000
+"""Of the disk: with less, no job is taken in."""
 
 
 class JobDesk:
@@ -74,7 +79,7 @@ class JobDesk:
             DiskFull: it cannot be kept.
         """
         job_fields(job)
-        await self._check_open()
+        await self.check_open()
         job_id = uuid4().hex
         if file is not None:
             with _full_disk_told():
@@ -90,15 +95,26 @@ class JobDesk:
                 kept=kept,
                 max_waiting=self.settings.max_queue,
             )
-        except BaseException:
+        except Exception:
             (self.uploads / job_id).unlink(missing_ok=True)
             raise
         self._arrival.set()
         return record
 
-    async def _check_open(self) -> None:
+    async def check_open(self) -> None:
+        """Return where a job could be taken in; to be asked before its recording is.
+
+        Raises:
+            EngineUnavailable: there is no engine that could do it.
+            QueueFull: too many wait already.
+            DiskFull: there is hardly any room, and what there is, the jobs that are here need for their answers.
+        """
         if await self.engine.state() is EngineState.DEAD and (failure := self.engine.failure):
             raise EngineUnavailable(failure.message)
+        if (await self.store.counts())[Status.IN_QUEUE] >= self.settings.max_queue:
+            raise queue_full(self.settings.max_queue)
+        if shutil.disk_usage(self.uploads).free < RESERVE_BYTES:
+            raise DiskFull("the disk of the jobs (DATA_DIR) is nearly full.")
 
     async def get(self, job_id: str) -> Record:
         """The job of that id.
@@ -138,11 +154,11 @@ class JobDesk:
                 task.cancel()
         return await self.get(job_id)
 
-    async def news(self, job_id: str) -> None:
-        """Wait until there is something new of a job, or the service ends."""
-        waiting = [asyncio.create_task(event.wait()) for event in (self.live(job_id).news, self._closing)]
+    async def news(self, live: Live, timeout_s: float) -> None:
+        """Wait until there is something new of a job, the time is over, or the service ends."""
+        waiting = [asyncio.create_task(event.wait()) for event in (live.news, self._closing)]
         try:
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waiting, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in waiting:
                 task.cancel()
@@ -162,14 +178,17 @@ class JobDesk:
         if live.task is not None:
             live.task.cancel()
             await asyncio.wait([live.task])
-        await self._end(job_id, Outcome(Status.CANCELLED))
+        self._delete_upload(job_id)  # first: on a full disk this makes room for the rest
+        if await self.store.finish(job_id, Outcome(Status.CANCELLED)):
+            self._metrics.over(Status.CANCELLED)
+        await self._let_go(job_id)
         return await self.get(job_id)
 
     async def delete(self, job_id: str) -> None:
         """Have nothing left of a job: it is cancelled, where it is not over, and forgotten."""
         await self.cancel(job_id)
-        self._let_go(job_id)
         await self.store.delete(job_id)
+        await self._let_go(job_id)
         self._live.pop(job_id, None)
 
     def discard(self, job_id: str) -> None:
@@ -186,9 +205,7 @@ class JobDesk:
     async def purge_queue(self) -> int:
         """Cancel all that wait; how many that were."""
         purged = await self.store.purge_queue()
-        for job_id in purged:
-            self._metrics.over(Status.CANCELLED)
-            self._let_go(job_id)
+        await self._ended(purged, Status.CANCELLED)
         return len(purged)
 
     async def recover(self) -> None:
@@ -222,19 +239,28 @@ class JobDesk:
 
     async def _next(self) -> Record | None:
         """A job to do; none while the engine is dead."""
-        if await self.engine.state() is EngineState.DEAD:
-            return None
         try:
+            if await self.engine.state() is EngineState.DEAD:
+                await self._give_up()
+                return None
             return await self.store.claim()
         except DiskFull as error:
             log.error("no job can be begun: %s", error)  # noqa: TRY400 — its message says it all
             return None
+
+    async def _give_up(self) -> None:
+        """There is no engine, and will be none before the next start: who waits for an answer now is told."""
+        failure = self.engine.failure
+        reason = EngineUnavailable(failure.message if failure else "the engine is dead.")
+        await self._ended(await self.store.give_up(str(reason)), Status.FAILED)
 
     async def _do(self, record: Record) -> None:
         live = self.live(record.id)
         live.task = asyncio.create_task(self._to_its_end(record, live))
         try:
             await asyncio.wait([live.task])
+            if not live.task.cancelled() and (error := live.task.exception()):
+                log.error("what came of a job cannot be kept: the next start does it again", exc_info=error)
         except asyncio.CancelledError:
             live.task.cancel()
             await asyncio.wait([live.task])
@@ -250,8 +276,9 @@ class JobDesk:
                 outcome = await self._outcome(record, live)
             if outcome is None:
                 await self._put_back(record.id)
+                await self._give_up()
                 return
-            await self._end(record.id, outcome)
+            outcome = await self._end(record.id, outcome)
         except asyncio.CancelledError:
             if not live.cancelled:
                 await self._put_back(record.id)
@@ -267,12 +294,15 @@ class JobDesk:
 
     async def _outcome(self, record: Record, live: Live) -> Outcome | None:
         """What comes of a job; None where its engine died for good: the next start may do it."""
-        time_left = JobTime.of(record.request or {}, self.settings.deadline_margin_s)
-        timeout = asyncio.timeout_at(time_left.end)
+        timeout = asyncio.timeout(None)
         try:
             async with timeout:
                 options, source = self._read(record)
                 services = await self.engine.services()
+                if policy_s(record.request or {}, "executionTimeout"):
+                    await services.ready()  # the engine's start is not the job's time
+                time_left = JobTime.of(record.request or {}, self.settings.deadline_margin_s)
+                timeout.reschedule(time_left.end)
                 result = await process(options, source, services, live, deadline=time_left.deadline)
                 return Outcome(Status.COMPLETED, result.to_json())
         except TimeoutError as error:
@@ -291,6 +321,8 @@ class JobDesk:
         """What is to be done, and with which recording."""
         request, defaults = record.request or {}, self.settings.job_defaults
         if record.upload is not None:
+            if not (self.uploads / record.upload).is_file():
+                raise SourceNotFound("the recording that came with the job is not there any more.")
             return parse_options(job_fields(request), defaults), LocalAudio(self.uploads / record.upload)
         job = parse_job(request, defaults)
         return job, source_of(job)
@@ -306,6 +338,9 @@ class JobDesk:
             await asyncio.gather(noting, return_exceptions=True)
 
     async def _note_progress(self, job_id: str, live: Live) -> None:
+        await (await self.engine.services()).ready()
+        with suppress(DiskFull):
+            await self.store.count_attempt(job_id)
         written: Progress | None = None
         while True:
             await asyncio.sleep(NOTE_S)
@@ -314,28 +349,45 @@ class JobDesk:
                 with suppress(DiskFull):
                     await self.store.note(job_id, asdict(written))
 
-    async def _end(self, job_id: str, outcome: Outcome) -> None:
-        """Keep what came of a job; where there is no room for that, keep that."""
+    async def _end(self, job_id: str, outcome: Outcome) -> Outcome:
+        """Keep what came of a job, when there is room for it; where there is none for long, keep that. What was kept."""
+        began = time.monotonic()
         while True:
             try:
                 if await self.store.finish(job_id, outcome):
                     self._metrics.over(outcome.status)
                 break
             except DiskFull as error:
-                log.error("what came of a job cannot be kept: %s", error)  # noqa: TRY400 — its message says it all
-                if outcome.status is Status.COMPLETED:
+                log.error("what came of a job cannot be kept yet: %s", error)  # noqa: TRY400 — its message says it all
+                if outcome.status is Status.COMPLETED and time.monotonic() - began > ROOM_S:
                     outcome = _failed(error)
                 await asyncio.sleep(RETRY_S)
-        self._let_go(job_id)
+        await self._let_go(job_id)
+        return outcome
 
-    def _let_go(self, job_id: str) -> None:
-        """A job is over: its upload goes, and who waits for it is told."""
-        (self.uploads / job_id).unlink(missing_ok=True)
-        live = self._live.get(job_id)
-        if live is not None:
-            live.ended = live.ended or time.monotonic()
-            live.over.set()
-            live.news.set()
+    async def _ended(self, job_ids: list[str], status: Status) -> None:
+        """Jobs that waited are over."""
+        for _ in job_ids:
+            self._metrics.over(status)
+        if job_ids:
+            await self._let_go(*job_ids)
+
+    async def _let_go(self, *job_ids: str) -> None:
+        """Jobs are over: who waits for them is told, and what came with them goes."""
+        for job_id in job_ids:
+            self._delete_upload(job_id)
+            live = self._live.get(job_id)
+            if live is not None:
+                live.ended = live.ended or time.monotonic()
+                live.over.set()
+                live.news.set()
+        await self.store.empty_log()
+
+    def _delete_upload(self, job_id: str) -> None:
+        try:
+            (self.uploads / job_id).unlink(missing_ok=True)
+        except OSError as error:
+            log.error("an upload cannot be deleted (%s): the next start does it", error.strerror)  # noqa: TRY400
 
     async def _sweep_now_and_then(self) -> None:
         while True:
@@ -345,10 +397,10 @@ class JobDesk:
 
     async def _sweep(self) -> None:
         """Let go of what is over: jobs that waited too long, old results, and what was known of jobs long over."""
-        for job_id in await self.store.time_out():
-            self._metrics.over(Status.TIMED_OUT)
-            self._let_go(job_id)
-        for job_id in await self.store.forget(self.settings.result_ttl_s):
+        await self._ended(await self.store.time_out(), Status.TIMED_OUT)
+        if forgotten := await self.store.forget(self.settings.result_ttl_s):
+            await self._let_go(*forgotten)
+        for job_id in forgotten:
             self._live.pop(job_id, None)
         long_ago = time.monotonic() - STREAMED_S
         for job_id in [one for one, live in self._live.items() if live.ended and live.ended < long_ago]:

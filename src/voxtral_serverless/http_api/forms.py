@@ -114,7 +114,8 @@ class FormReader:
         if kind != b"form-data" or b"name" not in options:
             raise _broken()
         self._name = options[b"name"].decode("utf-8", "replace").removesuffix("[]")
-        if b"filename" in options:
+        name = options.get(b"filename", options.get(b"filename*"))
+        if name is not None:
             self._open_file()
 
     def _open_file(self) -> None:

@@ -33,6 +33,10 @@ from voxtral_serverless.http_api.runpod_routes import utterance_shown
 from voxtral_serverless.http_api.uploads import received_form
 
 PATH = "/v1/audio/transcriptions"
+QUIET_S = 15.0
+"""A stream that has nothing to say says so, this often: proxies end those that say nothing."""
+FINAL = {"x-should-retry": "false"}
+"""For OpenAI's clients: the same again would come to the same."""
 IGNORED = ("model", "prompt", "temperature", "chunking_strategy", "include", "keywords", "user")
 OURS = ("num_speakers", "min_speakers", "max_speakers", "channels")
 """Fields of our own jobs that are taken besides."""
@@ -92,6 +96,7 @@ class Asked:
 @router.post(PATH, responses=ANSWERS, openapi_extra=BODY, response_class=Response)
 async def transcribe(request: Request, desk: DeskOf) -> Response:
     """Transcribe a file: the answer is the transcription, in the format that is asked for."""
+    await desk.check_open()
     async with received_form(request, desk.uploads, desk.settings.max_audio_bytes) as form:
         asked = Asked.of(form)
         if form.file is None:
@@ -162,7 +167,7 @@ def _output(record: Record) -> dict[str, Any] | Response:
     """What came of a job, or the error to answer."""
     if record.output is not None:
         why = _nothing_heard(record.output)
-        return failure(500, StageFailed.code, why, PATH) if why else record.output
+        return failure(500, StageFailed.code, why, PATH, FINAL) if why else record.output
     if not record.is_final:
         return refusal(EngineUnavailable(GONE), PATH)
     return failure(*told(record.error or f"{InternalError.code}: the job was cancelled."), PATH)
@@ -201,7 +206,9 @@ async def _events(job_id: str, asked: Asked, desk: JobDesk) -> AsyncIterator[str
             if utterance.text:
                 yield _part(sent - 1, utterance_shown(utterance), asked)
         if not over:
-            await desk.news(job_id)
+            await desk.news(live, QUIET_S)
+            if not (live.news.is_set() or desk.closing):
+                yield ": still at it\n\n"
     try:
         yield _last(_output(await desk.get(job_id)))
     except JobNotFound as error:  # somebody has deleted it

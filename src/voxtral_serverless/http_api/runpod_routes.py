@@ -199,7 +199,8 @@ def _with_newest(record: Record, desk: JobDesk) -> Record:
 
 
 async def _accepted(request: Request, desk: JobDesk) -> Record:
-    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+    await desk.check_open()
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         return await desk.accept(_checked(await received_json(request), desk.settings))
     async with received_form(request, desk.uploads, desk.settings.max_audio_bytes) as form:
         return await desk.accept(_checked(_job_of(form), desk.settings), form.file)

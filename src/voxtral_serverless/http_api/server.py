@@ -190,7 +190,7 @@ def _listening(host: str, port: int) -> Iterator[list[socket.socket]]:
 def _opened(sockets: ExitStack, family: int, kind: int, protocol: int, _: str, address: Any) -> socket.socket:
     one = sockets.enter_context(socket.socket(family, kind, protocol))
     one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if family == socket.AF_INET6:
+    if family == socket.AF_INET6 and address[0] != "::":  # which is every address there is, IPv4's too
         one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     one.bind(address)
     one.listen(2048)

@@ -11,7 +11,7 @@ import json
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +86,7 @@ class JobStore:
             (job_id, Status.IN_QUEUE, now, expires, kept, json.dumps(request), upload, webhook, Status.IN_QUEUE, max_waiting),
         )  # fmt: skip
         if not added:
-            raise QueueFull(f"{max_waiting} jobs are waiting already (MAX_QUEUE); try again later.")
+            raise queue_full(max_waiting)
         return Record(job_id, Status.IN_QUEUE, now, dict(request), upload)
 
     async def get(self, job_id: str) -> Record | None:
@@ -97,7 +97,7 @@ class JobStore:
         """The first job of the queue, now in progress; None where nobody waits."""
         now = time.time()
         return await self._one(
-            "UPDATE jobs SET status = ?, started = ?, attempts = attempts + 1 WHERE number = (SELECT number FROM jobs "  # noqa: S608
+            "UPDATE jobs SET status = ?, started = ? WHERE number = (SELECT number FROM jobs "  # noqa: S608
             f"WHERE status = ? AND (expires IS NULL OR expires > ?) ORDER BY number LIMIT 1) RETURNING {_COLUMNS}",
             (Status.IN_PROGRESS, now, Status.IN_QUEUE, now),
         )
@@ -105,8 +105,15 @@ class JobStore:
     async def put_back(self, job_id: str) -> None:
         """A job in progress, at its old place in the queue; this attempt does not count."""
         await self._do(
-            "UPDATE jobs SET status = ?, started = NULL, progress = NULL, attempts = attempts - 1 WHERE id = ? AND status = ?",
+            "UPDATE jobs SET status = ?, started = NULL, progress = NULL, attempts = max(attempts - 1, 0) "
+            "WHERE id = ? AND status = ?",
             (Status.IN_QUEUE, job_id, Status.IN_PROGRESS),
+        )
+
+    async def count_attempt(self, job_id: str) -> None:
+        """A job is being done, and the engine is there: should the service end now, the job may be why."""
+        await self._do(
+            "UPDATE jobs SET attempts = attempts + 1 WHERE id = ? AND status = ?", (job_id, Status.IN_PROGRESS)
         )
 
     async def note(self, job_id: str, progress: Mapping[str, Any]) -> None:
@@ -128,10 +135,7 @@ class JobStore:
 
     async def delete(self, job_id: str) -> bool:
         """Nothing of a job stays; False where there was nothing."""
-        deleted = await self._do("DELETE FROM jobs WHERE id = ?", (job_id,))
-        if deleted:
-            await self._do("PRAGMA wal_checkpoint(TRUNCATE)")
-        return deleted
+        return await self._do("DELETE FROM jobs WHERE id = ?", (job_id,))
 
     async def counts(self) -> dict[Status, int]:
         """How many jobs there are of each status."""
@@ -158,13 +162,19 @@ class JobStore:
         )  # fmt: skip
         return [job_id for (job_id,) in rows]
 
+    async def give_up(self, error: str) -> list[str]:
+        """End the jobs that wait for an engine in vain, and that nobody can ask for after a restart; their ids."""
+        rows = await self._rows(
+            "UPDATE jobs SET status = ?, error = ?, finished = ?, request = NULL WHERE status = ? AND kept = 0 RETURNING id",
+            (Status.FAILED, error, time.time(), Status.IN_QUEUE),
+        )
+        return [job_id for (job_id,) in rows]
+
     async def forget(self, ttl_s: float) -> list[str]:
         """Delete the jobs that were over so long ago; their ids. A webhook under way is waited for."""
         rows = await self._rows(
             "DELETE FROM jobs WHERE finished <= ? AND webhook_due IS NULL RETURNING id", (time.time() - ttl_s,)
         )
-        if rows:
-            await self._do("PRAGMA wal_checkpoint(TRUNCATE)")
         return [job_id for (job_id,) in rows]
 
     async def recover(self, max_attempts: int) -> int:
@@ -183,6 +193,7 @@ class JobStore:
             "UPDATE jobs SET status = ?, started = NULL, progress = NULL WHERE status = ? RETURNING id",
             (Status.IN_QUEUE, Status.IN_PROGRESS),
         )
+        await self.empty_log()
         return len(rows)
 
     async def uploads(self) -> set[str]:
@@ -211,6 +222,11 @@ class JobStore:
         due = None if again_in_s is None else time.time() + again_in_s
         await self._do("UPDATE jobs SET webhook_due = ?, webhook_tries = webhook_tries + 1 WHERE id = ?", (due, job_id))
 
+    async def empty_log(self) -> None:
+        """Take what was deleted, requests of jobs that are over among it, out of SQLite's log of changes too."""
+        with suppress(DiskFull):  # the next one does it
+            await self._do("PRAGMA wal_checkpoint(TRUNCATE)")
+
     async def _one(self, statement: str, values: tuple[Any, ...] = ()) -> Record | None:
         rows = await self._rows(statement, values)
         return _record(rows[0]) if rows else None
@@ -224,6 +240,11 @@ class JobStore:
         with _faults_told():
             async with self._database.execute(statement, values) as cursor:
                 return cursor.rowcount > 0
+
+
+def queue_full(max_waiting: int) -> QueueFull:
+    """That so many jobs wait."""
+    return QueueFull(f"{max_waiting} jobs are waiting already (MAX_QUEUE); try again later.")
 
 
 def _record(row: tuple[Any, ...]) -> Record:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -29,6 +30,9 @@ MAX_JSON_BYTES = 32_000_000
 """More than RunPod carries; a larger recording comes as a file, or by URL."""
 STALL_S = 60.0
 """Longest wait for the next bytes."""
+MIN_RATE = 16 * 1024
+"""Bytes a second that have to come, on the whole, after `STALL_S`."""
+MAX_JSON_VALUES = 1_000_000
 BATCH_BYTES = 1 << 20
 """So much is handed to a thread at a time."""
 
@@ -89,6 +93,9 @@ async def received_json(request: Request) -> dict[str, Any]:
 
 def parsed_json(text: str | bytes) -> Any:
     """What it says in JSON, which can be written again; a ValueError, that says what is wrong, where it is none."""
+    commas = text.count(b",") if isinstance(text, bytes) else text.count(",")
+    if commas > MAX_JSON_VALUES:  # each of them costs far more memory than its byte
+        raise ValueError(f"JSON with more than {MAX_JSON_VALUES} values")
     try:
         layer = [found := json.loads(text)]
     except (ValueError, RecursionError) as error:
@@ -124,11 +131,13 @@ async def _batches(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > max_bytes:
         raise _too_large(max_bytes)
-    received, batch = 0, bytearray()
+    received, batch, began = 0, bytearray(), time.monotonic()
     async for chunk in _in_time(request.stream()):
         received += len(chunk)
         if received > max_bytes:
             raise _too_large(max_bytes)
+        if received < MIN_RATE * (time.monotonic() - began - STALL_S):
+            raise InvalidJob(f"the body comes with less than {MIN_RATE / 1024:g} KiB/s.")
         batch += chunk
         if len(batch) >= BATCH_BYTES:
             yield bytes(batch)

@@ -12,7 +12,7 @@ import logging
 from contextlib import suppress
 
 from voxtral_serverless.audio.addresses import AddressPolicy, AddressRefused
-from voxtral_serverless.audio.request import web_session
+from voxtral_serverless.audio.request import as_written, web_session
 from voxtral_serverless.errors import DiskFull, InvalidJob
 from voxtral_serverless.http_api.records import Record, shown
 from voxtral_serverless.http_api.store import JobStore
@@ -88,7 +88,7 @@ async def _called(url: str, record: Record, policy: AddressPolicy) -> str | None
         policy.check(url)
         async with asyncio.timeout(TIMEOUT_S), web_session(policy, TIMEOUT_S) as session:
             headers = {"Content-Type": "application/json"}
-            async with session.post(url, data=body, headers=headers, allow_redirects=False) as response:
+            async with session.post(as_written(url), data=body, headers=headers, allow_redirects=False) as response:
                 return None if 200 <= response.status < 300 else f"was answered with status {response.status}"
     except AddressRefused:
         return "is refused by this service"
