@@ -69,6 +69,8 @@ def folder(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / ".venv").symlink_to(sys.prefix)
     encode(folder / "call.mp3", call(), container="mp3", codec="libmp3lame", rate=16_000)
+    (folder / "examples").mkdir()
+    encode(folder / "examples" / "call.ogg", call(), container="ogg", codec="libopus", rate=16_000)
     job = next(example for example in examples("README.md") if "input" in example)
     (folder / "job.json").write_text(json.dumps(job))
     return folder

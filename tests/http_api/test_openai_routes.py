@@ -63,7 +63,7 @@ async def test_what_is_heard_last_is_streamed_too(service: Near) -> None:
     desk.live(job_id).utterances.append(
         Utterance(Span(0, 1), None, "Hello.")
     )  # together with the end: nobody hears of it
-    await desk._end(job_id, Outcome(Status.COMPLETED, OUTPUT))
+    await desk.end(job_id, Outcome(Status.COMPLETED, OUTPUT))
     assert events(await answer) == [
         {"type": "transcript.text.delta", "delta": "Hello. "}, {"type": "transcript.text.done", "text": "Hello."}
     ]  # fmt: skip
@@ -82,7 +82,7 @@ async def test_what_is_heard_last_is_streamed_too(service: Near) -> None:
 async def test_what_went_wrong_is_told(service: Near, outcome: Outcome, status: int, code: str, says: str) -> None:
     for fields in ({}, {"stream": "true"}):
         job_id, pending = await asked(service, **fields)
-        await service.parts.desk._end(job_id, outcome)
+        await service.parts.desk.end(job_id, outcome)
         answer = await pending
         assert answer.status_code == (200 if fields else status)
         error = (events(answer)[-1] if fields else answer.json())["error"]
@@ -114,7 +114,7 @@ async def test_stream_that_has_nothing_to_say_says_so(service: Near, monkeypatch
     monkeypatch.setattr(openai_routes, "QUIET_S", 0.05)
     job_id, answer = await asked(service, stream="true")
     await asyncio.sleep(0.3)
-    await service.parts.desk._end(job_id, Outcome(Status.COMPLETED, OUTPUT))
+    await service.parts.desk.end(job_id, Outcome(Status.COMPLETED, OUTPUT))
     *comments, _done, nothing = (await answer).text.split("\n\n")
     assert set(comments) == {": still at it"}
     assert nothing == ""

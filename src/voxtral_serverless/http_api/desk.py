@@ -1,8 +1,8 @@
-"""Where jobs are taken in, done in their order, and given out: the queue of the HTTP API at work.
+"""Where jobs are taken in, asked for, ended and forgotten.
 
-Promises: what `accept` has answered is done once the engine can, in the order of acceptance, `MAX_CONCURRENCY` at a time,
-over restarts too; of a job that is over, its upload is gone. Where the engine is dead, jobs wait for the next start.
-Leaves out: how they are kept (`store`), and who is told (`webhooks`, the routes).
+Promises: what `accept` has answered is not lost, over restarts either; of a job that is over, its upload is gone, and who
+waits for it is told. Leaves out: doing the jobs (`work`), how they are kept (`store`), and whom it is told (`webhooks`, the
+routes).
 """
 
 from __future__ import annotations
@@ -11,33 +11,24 @@ import asyncio
 import logging
 import shutil
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from voxtral_serverless.audio.fetch import LocalAudio, Source
-from voxtral_serverless.contract import JobOptions, job_fields, parse_job, parse_options
+from voxtral_serverless.contract import job_fields
 from voxtral_serverless.errors import (
-    DeadlineExceeded,
     DiskFull,
     EngineUnavailable,
     JobNotFound,
-    SourceNotFound,
-    public_error,
 )
 from voxtral_serverless.http_api.live import Live
 from voxtral_serverless.http_api.metrics import Metrics
 from voxtral_serverless.http_api.records import Outcome, Record, Status
 from voxtral_serverless.http_api.store import JobStore, queue_full
-from voxtral_serverless.job_time import JobTime, policy_s
+from voxtral_serverless.job_time import policy_s
 from voxtral_serverless.lifetime import EngineState, Lifetime
-from voxtral_serverless.log import job_id as logged_job
-from voxtral_serverless.log import log_failure
-from voxtral_serverless.pipeline import process, source_of
-from voxtral_serverless.progress import Progress
 from voxtral_serverless.settings import Settings
 from voxtral_serverless.transcription.plan import Utterance
 
@@ -46,8 +37,6 @@ log = logging.getLogger(__name__)
 MAX_ATTEMPTS = 3
 """A job in whose midst the service ended so often is not begun again."""
 SWEEP_S = 30.0
-NOTE_S = 1.0
-"""A job's progress is written down at most so often."""
 STREAMED_S = 600.0
 """So long after a job is over its utterances can still be streamed."""
 RETRY_S = 1.0
@@ -59,13 +48,17 @@ RESERVE_BYTES = 100_000_000
 
 
 class JobDesk:
-    """Takes jobs in, does them, gives them out."""
+    """Takes jobs in, and gives them out.
+
+    Attributes:
+        arrival: Set when there is a job to do; cleared by who looks.
+    """
 
     def __init__(self, store: JobStore, uploads: Path, engine: Lifetime, settings: Settings, metrics: Metrics) -> None:
         self.store, self.uploads, self.engine, self.settings = store, uploads, engine, settings
-        self._metrics = metrics
+        self.metrics = metrics
         self._live: dict[str, Live] = {}
-        self._arrival = asyncio.Event()
+        self.arrival = asyncio.Event()
         self._closing = asyncio.Event()
         self._discarding: set[asyncio.Task[None]] = set()
 
@@ -98,7 +91,7 @@ class JobDesk:
         except Exception:
             (self.uploads / job_id).unlink(missing_ok=True)
             raise
-        self._arrival.set()
+        self.arrival.set()
         return record
 
     async def check_open(self) -> None:
@@ -163,6 +156,10 @@ class JobDesk:
             for task in waiting:
                 task.cancel()
 
+    def close(self) -> None:
+        """The service ends: who waits need not any more."""
+        self._closing.set()
+
     @property
     def closing(self) -> bool:
         """Whether the service ends."""
@@ -180,15 +177,15 @@ class JobDesk:
             await asyncio.wait([live.task])
         self._delete_upload(job_id)  # first: on a full disk this makes room for the rest
         if await self.store.finish(job_id, Outcome(Status.CANCELLED)):
-            self._metrics.over(Status.CANCELLED)
-        await self._let_go(job_id)
+            self.metrics.over(Status.CANCELLED)
+        await self.let_go(job_id)
         return await self.get(job_id)
 
     async def delete(self, job_id: str) -> None:
         """Have nothing left of a job: it is cancelled, where it is not over, and forgotten."""
         await self.cancel(job_id)
         await self.store.delete(job_id)
-        await self._let_go(job_id)
+        await self.let_go(job_id)
         self._live.pop(job_id, None)
 
     def discard(self, job_id: str) -> None:
@@ -205,7 +202,7 @@ class JobDesk:
     async def purge_queue(self) -> int:
         """Cancel all that wait; how many that were."""
         purged = await self.store.purge_queue()
-        await self._ended(purged, Status.CANCELLED)
+        await self.ended(purged, Status.CANCELLED)
         return len(purged)
 
     async def recover(self) -> None:
@@ -215,164 +212,30 @@ class JobDesk:
             log.warning("%d jobs were under way when the service ended: they are begun again", recovered)
         await asyncio.to_thread(_delete_others, self.uploads, await self.store.uploads())
 
-    async def run(self) -> None:
-        """Do jobs until cancelled; those under way go back to their place in the queue."""
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._sweep_now_and_then())
-                for _ in range(self.settings.max_concurrency):
-                    tasks.create_task(self._serve_queue())
-        finally:
-            self._closing.set()
-
-    async def _serve_queue(self) -> None:
-        while True:
-            self._arrival.clear()
-            record = await self._next()
-            if record is None:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(SWEEP_S):
-                        await self._arrival.wait()
-            else:
-                self._arrival.set()  # there may be another one, for another one
-                await self._do(record)
-
-    async def _next(self) -> Record | None:
-        """A job to do; none while the engine is dead."""
-        try:
-            if await self.engine.state() is EngineState.DEAD:
-                await self._give_up()
-                return None
-            return await self.store.claim()
-        except DiskFull as error:
-            log.error("no job can be begun: %s", error)  # noqa: TRY400 — its message says it all
-            return None
-
-    async def _give_up(self) -> None:
-        """There is no engine, and will be none before the next start: who waits for an answer now is told."""
-        failure = self.engine.failure
-        reason = EngineUnavailable(failure.message if failure else "the engine is dead.")
-        await self._ended(await self.store.give_up(str(reason)), Status.FAILED)
-
-    async def _do(self, record: Record) -> None:
-        live = self.live(record.id)
-        live.task = asyncio.create_task(self._to_its_end(record, live))
-        try:
-            await asyncio.wait([live.task])
-            if not live.task.cancelled() and (error := live.task.exception()):
-                log.error("what came of a job cannot be kept: the next start does it again", exc_info=error)
-        except asyncio.CancelledError:
-            live.task.cancel()
-            await asyncio.wait([live.task])
-            raise
-
-    async def _to_its_end(self, record: Record, live: Live) -> None:
-        if live.cancelled:
-            return
-        logged_job.set(record.id)
-        began = time.monotonic()
-        try:
-            async with self._noting(record.id, live):
-                outcome = await self._outcome(record, live)
-            if outcome is None:
-                await self._put_back(record.id)
-                await self._give_up()
-                return
-            outcome = await self._end(record.id, outcome)
-        except asyncio.CancelledError:
-            if not live.cancelled:
-                await self._put_back(record.id)
-            raise
-        took_s = round(time.monotonic() - began, 3)
-        if outcome.output is not None:
-            self._metrics.done(outcome.output, took_s)
-        log.info("job %s", outcome.status.lower(), extra={"status": outcome.status, "duration_s": took_s})
-
-    async def _put_back(self, job_id: str) -> None:
-        with suppress(DiskFull):  # then the next start finds it in progress, which comes to the same
-            await self.store.put_back(job_id)
-
-    async def _outcome(self, record: Record, live: Live) -> Outcome | None:
-        """What comes of a job; None where its engine died for good: the next start may do it."""
-        timeout = asyncio.timeout(None)
-        try:
-            async with timeout:
-                options, source = self._read(record)
-                services = await self.engine.services()
-                if policy_s(record.request or {}, "executionTimeout"):
-                    await services.ready()  # the engine's start is not the job's time
-                time_left = JobTime.of(record.request or {}, self.settings.deadline_margin_s)
-                timeout.reschedule(time_left.end)
-                result = await process(options, source, services, live, deadline=time_left.deadline)
-                return Outcome(Status.COMPLETED, result.to_json())
-        except TimeoutError as error:
-            if timeout.expired():
-                return Outcome(Status.TIMED_OUT, error=str(DeadlineExceeded("the job's executionTimeout was over.")))
-            return _failed(error)
-        except Exception as error:  # noqa: BLE001 — the door to the API
-            return None if await self._died(error) else _failed(error)
-
-    async def _died(self, error: Exception) -> bool:
-        """Whether the engine is dead, and not the job at fault."""
-        dead = await self.engine.state() is EngineState.DEAD
-        return dead and (isinstance(error, EngineUnavailable) or error is self.engine.failure)
-
-    def _read(self, record: Record) -> tuple[JobOptions, Source]:
-        """What is to be done, and with which recording."""
-        request, defaults = record.request or {}, self.settings.job_defaults
-        if record.upload is not None:
-            if not (self.uploads / record.upload).is_file():
-                raise SourceNotFound("the recording that came with the job is not there any more.")
-            return parse_options(job_fields(request), defaults), LocalAudio(self.uploads / record.upload)
-        job = parse_job(request, defaults)
-        return job, source_of(job)
-
-    @asynccontextmanager
-    async def _noting(self, job_id: str, live: Live) -> AsyncIterator[None]:
-        """Write progress down, now and then, beside the block: who asks this process is told the newest anyway."""
-        noting = asyncio.create_task(self._note_progress(job_id, live))
-        try:
-            yield
-        finally:
-            noting.cancel()
-            await asyncio.gather(noting, return_exceptions=True)
-
-    async def _note_progress(self, job_id: str, live: Live) -> None:
-        await (await self.engine.services()).ready()
-        with suppress(DiskFull):
-            await self.store.count_attempt(job_id)
-        written: Progress | None = None
-        while True:
-            await asyncio.sleep(NOTE_S)
-            if live.last is not None and live.last is not written:
-                written = live.last
-                with suppress(DiskFull):
-                    await self.store.note(job_id, asdict(written))
-
-    async def _end(self, job_id: str, outcome: Outcome) -> Outcome:
+    async def end(self, job_id: str, outcome: Outcome) -> Outcome:
         """Keep what came of a job, when there is room for it; where there is none for long, keep that. What was kept."""
         began = time.monotonic()
         while True:
             try:
                 if await self.store.finish(job_id, outcome):
-                    self._metrics.over(outcome.status)
+                    self.metrics.over(outcome.status)
                 break
             except DiskFull as error:
                 log.error("what came of a job cannot be kept yet: %s", error)  # noqa: TRY400 — its message says it all
                 if outcome.status is Status.COMPLETED and time.monotonic() - began > ROOM_S:
-                    outcome = _failed(error)
+                    outcome = Outcome(Status.FAILED, error=str(error))
                 await asyncio.sleep(RETRY_S)
-        await self._let_go(job_id)
+        await self.let_go(job_id)
         return outcome
 
-    async def _ended(self, job_ids: list[str], status: Status) -> None:
+    async def ended(self, job_ids: list[str], status: Status) -> None:
         """Jobs that waited are over."""
         for _ in job_ids:
-            self._metrics.over(status)
+            self.metrics.over(status)
         if job_ids:
-            await self._let_go(*job_ids)
+            await self.let_go(*job_ids)
 
-    async def _let_go(self, *job_ids: str) -> None:
+    async def let_go(self, *job_ids: str) -> None:
         """Jobs are over: who waits for them is told, and what came with them goes."""
         for job_id in job_ids:
             self._delete_upload(job_id)
@@ -389,7 +252,8 @@ class JobDesk:
         except OSError as error:
             log.error("an upload cannot be deleted (%s): the next start does it", error.strerror)  # noqa: TRY400
 
-    async def _sweep_now_and_then(self) -> None:
+    async def sweep_now_and_then(self) -> None:
+        """Let go of what is over, until cancelled."""
         while True:
             with suppress(DiskFull):
                 await self._sweep()
@@ -397,9 +261,9 @@ class JobDesk:
 
     async def _sweep(self) -> None:
         """Let go of what is over: jobs that waited too long, old results, and what was known of jobs long over."""
-        await self._ended(await self.store.time_out(), Status.TIMED_OUT)
+        await self.ended(await self.store.time_out(), Status.TIMED_OUT)
         if forgotten := await self.store.forget(self.settings.result_ttl_s):
-            await self._let_go(*forgotten)
+            await self.let_go(*forgotten)
         for job_id in forgotten:
             self._live.pop(job_id, None)
         long_ago = time.monotonic() - STREAMED_S
@@ -420,8 +284,3 @@ def _full_disk_told() -> Iterator[None]:
         yield
     except OSError as error:
         raise DiskFull("there is no room for the upload.") from error
-
-
-def _failed(error: Exception) -> Outcome:
-    log_failure(log, error)
-    return Outcome(Status.FAILED, error=str(public_error(error)))

@@ -29,6 +29,7 @@ from voxtral_serverless.http_api.metrics import Metrics
 from voxtral_serverless.http_api.service_routes import ping
 from voxtral_serverless.http_api.store import data_folder, open_store
 from voxtral_serverless.http_api.webhooks import deliver_webhooks
+from voxtral_serverless.http_api.work import Work
 from voxtral_serverless.lifetime import EngineState, Lifetime
 from voxtral_serverless.settings import Settings
 from voxtral_serverless.startup import StartUp, follow, process_began
@@ -99,7 +100,7 @@ async def _running_parts(settings: Settings) -> AsyncIterator[Parts]:
 async def _jobs_done(parts: Parts) -> AsyncIterator[None]:
     """Jobs are done, and webhooks called, beside the block."""
     desk = parts.desk
-    works = (desk.run(), deliver_webhooks(desk.store, AddressPolicy.of(desk.settings)))
+    works = (Work(desk).run(), deliver_webhooks(desk.store, AddressPolicy.of(desk.settings)))
     async with together() as tasks:
         running = [tasks.create_task(work) for work in works]
         try:
