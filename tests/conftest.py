@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 from pathlib import Path
 
@@ -41,5 +42,6 @@ def no_report(done: float, total: float) -> None:
 
 
 def leftovers(temporary: Path) -> list[Path]:
-    """What is in the temporary folder, but for the empty folder in which jobs have theirs."""
-    return [path for path in temporary.rglob("*") if path.parent != temporary or not path.name.startswith("voxtral-")]
+    """What is in the temporary folder, but for the empty folder in which jobs have theirs. It may be going meanwhile."""
+    found = (Path(folder, name) for folder, folders, files in os.walk(temporary) for name in (*folders, *files))
+    return [path for path in found if path.parent != temporary or not path.name.startswith("voxtral-")]

@@ -256,6 +256,7 @@ class RunpodQueue:
             response = await self._write(request, bodies[0] if request.path.endswith(f"/job-take/{POD}") else bodies)
         except (ConnectionError, asyncio.CancelledError):
             self._queue[:0] = jobs
+            self._ring()  # another poll may be waiting already
             raise
         for job in jobs:
             job.handed_out.append(time.monotonic())

@@ -158,7 +158,8 @@ async def test_name_of_a_file_is_ours(near: Near, name: str) -> None:
     job_id = answer.json()["id"]
     assert [path.name for path in near.uploads] == [job_id]
     folder = near.parts.desk.uploads.parent
-    assert not list(folder.parent.rglob("*evil*"))
+    assert not list(folder.rglob("*evil*"))
+    assert not (folder.parent / "evil").exists()
     assert traces(folder, "evil") == []
 
 
