@@ -69,6 +69,7 @@ lint: setup
 	$(BIN)/python scripts/configuration_docs.py --check
 	$(BIN)/python scripts/licences.py --check
 	$(BIN)/python scripts/hub_files.py --check
+	$(BIN)/python scripts/gpu_figures.py --check
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/zizmor --quiet --offline --no-progress .github/workflows
@@ -86,6 +87,7 @@ lock:
 		$(COMPILE) --python-platform x86_64-manylinux_2_28 --override requirements/torch-overrides.txt \
 			--no-emit-package torch requirements/$$name.in --output-file requirements/$$name.txt; \
 	done
+	$(COMPILE) --no-deps requirements/scores.in --output-file requirements/scores.txt
 	$(COMPILE) --universal --constraint requirements/engine.txt --no-emit-package numpy --no-emit-package typing-extensions \
 		requirements/audio.in --output-file requirements/audio.txt
 
@@ -116,6 +118,7 @@ sbom: $(SUPPLY)/.installed
 docs: setup
 	$(BIN)/python scripts/configuration_docs.py
 	$(BIN)/python scripts/hub_files.py
+	$(BIN)/python scripts/gpu_figures.py
 
 clean:
 	rm -rf $(VENV) .venv-engine .venv-diarization $(SUPPLY) .tiny-voxtral .mypy_cache .pytest_cache .ruff_cache .hypothesis

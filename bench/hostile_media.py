@@ -14,9 +14,10 @@ from typing import Any
 import av
 import numpy as np
 
-from tests.hostile.attempts import QUIET, attempt, memory_mb, reset_peak
-from tests.hostile.media import HOSTILE, REFERRING, WORDS, Ground
-from tests.media import day_of_silence, without_length
+from tests.hostile.attempts import memory_mb, reset_peak
+from voxtral_serverless.qualify.hostile.attempts import QUIET, attempt
+from voxtral_serverless.qualify.hostile.files import HOSTILE, REFERRING, WORDS, Ground
+from voxtral_serverless.qualify.media import day_of_silence, without_length
 
 Figures = dict[str, Any]
 IN_TIME_S = 2.0

@@ -34,10 +34,10 @@ mkdir -p "$home"
 exec 9>"$place.lock"
 flock 9 # another clone may be at it
 
+install=("$place/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps)
 if [ ! -e "$place/.complete" ]; then
   echo "Setting up the environment '$name' for the CPU in $place (once, some minutes) …" >&2
   "${PYTHON:-python3}" -m venv --clear "$place"
-  install=("$place/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps)
   # The CPU build comes from a local folder of wheels where pip is configured with one (find-links), else from
   # PyTorch's own index.
   "${install[@]}" --no-index "torch==$torch" 2>/dev/null ||
@@ -46,6 +46,12 @@ if [ ! -e "$place/.complete" ]; then
   site=$("$place/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
   "finish_$name"
   touch "$place/.complete"
+fi
+
+# What counts word errors is built from its source; without a compiler all but `voxtral-serverless qualify` works.
+if [ "$name" = diarization ] && ! "$place/bin/python" -c 'import importlib.metadata as m; m.version("meeteval")' 2>/dev/null; then
+  "${install[@]}" --no-build-isolation --require-hashes --requirement requirements/scores.txt ||
+    echo "meeteval could not be built (it needs g++ and Python's headers): voxtral-serverless qualify will not run here." >&2
 fi
 
 ln -sfn "$place" ".venv-$name"

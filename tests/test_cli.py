@@ -17,7 +17,8 @@ import pytest
 
 from tests.conftest import leftovers
 from tests.fakes.origin import Origin, running_origin
-from tests.media import CALL, ROOT, day_of_silence, encode, riff, silent_video, tone, wav
+from tests.media import CALL, ROOT, silent_video, tone
+from voxtral_serverless.qualify.media import day_of_silence, encode, riff, wav
 
 BASE = {"ENGINE": "embedded", "FETCH_ALLOW_PRIVATE": "true", "FETCH_TIMEOUT_S": "2", "FETCH_CONNECT_TIMEOUT_S": "2"}
 

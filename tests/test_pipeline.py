@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import leftovers
 from tests.fakes.origin import running_origin
-from tests.media import CALL, tone, wav
+from tests.media import CALL, tone
 from tests.test_child import eventually
 from voxtral_serverless.analysis.judgement import Judgement, SpeakerTone
 from voxtral_serverless.audio.decode import decode
@@ -23,6 +23,7 @@ from voxtral_serverless.diarization.turns import Diarization, SpeakerHints, Turn
 from voxtral_serverless.errors import AudioTooLong, DeadlineExceeded, EngineUnavailable, StageFailed, VoxtralError
 from voxtral_serverless.pipeline import process, source_of
 from voxtral_serverless.progress import NoEvents, Progress
+from voxtral_serverless.qualify.media import wav
 from voxtral_serverless.reporting import Report
 from voxtral_serverless.services import Services, embedded_services
 from voxtral_serverless.settings import load_settings

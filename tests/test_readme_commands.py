@@ -20,9 +20,10 @@ import pytest
 from tests.diarization.test_channels import sound
 from tests.fakes.origin import running_origin
 from tests.http_api.service import running_service
-from tests.media import CALL, ROOT, encode
+from tests.media import CALL, ROOT
 from tests.pages import PAGES, examples, scripts
 from voxtral_serverless.contract import JobResult, job_fields
+from voxtral_serverless.qualify.media import encode
 
 RUN = (
     r"\.venv/bin/voxtral-serverless transcribe .*(?<! -v)",

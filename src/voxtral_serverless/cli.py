@@ -14,6 +14,7 @@ from voxtral_serverless import __version__
 from voxtral_serverless.commands.deploy import deploy
 from voxtral_serverless.commands.doctor import doctor
 from voxtral_serverless.commands.download import download
+from voxtral_serverless.commands.qualify import qualify
 from voxtral_serverless.commands.serve import serve
 from voxtral_serverless.commands.transcribe import transcribe
 from voxtral_serverless.commands.worker import start, worker
@@ -41,5 +42,5 @@ def root(
     """Who said what when, a summary, and the sentiment of a call, on your own machine."""
 
 
-for command in (transcribe, serve, worker, start, deploy, doctor, download):
+for command in (transcribe, serve, worker, start, deploy, doctor, download, qualify):
     app.command()(command)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import typer
 
 from voxtral_serverless.errors import VoxtralError, public_error
 
 log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 SIGNALLED = 128
 """To this is added the number of the signal that ended the command, as shells have it."""
@@ -46,3 +48,31 @@ def door(level: int, style: Literal["plain", "json"] = "plain") -> Iterator[None
         shown = public_error(error)
         typer.echo(str(shown), err=True)
         raise typer.Exit(shown.exit_status) from None
+
+
+def run_to_its_end(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run `work` in a loop of its own; SIGINT and SIGTERM cancel it, so that nothing of it stays behind.
+
+    Raises:
+        Interrupted: by such a signal.
+    """
+    import asyncio
+
+    received: list[int] = []
+
+    async def until_done() -> Result:
+        task = asyncio.current_task()
+        assert task is not None
+
+        def stop(number: int) -> None:
+            received.append(number)
+            task.cancel()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop, number)
+        return await work
+
+    try:
+        return asyncio.run(until_done())
+    except asyncio.CancelledError:
+        raise Interrupted(received[0] if received else signal.SIGTERM) from None

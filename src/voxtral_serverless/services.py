@@ -118,6 +118,7 @@ class Services:
         notices: What every result of these parts has to warn of.
         ready: Waits until jobs can be done; raises EngineUnavailable where they never can.
         well: The same of the engine as it is now: it may be starting anew, or have died for good since.
+        server: The served Voxtral behind them, where there is one.
         cores: Held while a job keeps a core busy in this process or in its decoder.
     """
 
@@ -132,6 +133,7 @@ class Services:
     notices: tuple[Notice, ...] = field(default=())
     ready: Callable[[], Coroutine[Any, Any, None]] = _at_once
     well: Callable[[], Coroutine[Any, Any, None]] = _at_once
+    server: Engine | None = None
     cores: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(os.cpu_count() or 1))
 
 
@@ -255,6 +257,7 @@ def served_services(settings: Settings, engine: Engine) -> Services:
         models,
         ready=engine.ready,
         well=engine.ready,
+        server=engine,
     )
 
 

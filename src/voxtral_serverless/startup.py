@@ -83,6 +83,11 @@ class StartUp:
         if late:
             _tell(line)
 
+    def phases(self) -> dict[str, float]:
+        """Seconds of each phase so far, by name."""
+        with self._lock:
+            return {line.name: round(line.seconds, 3) for line in self._lines if line.seconds is not None}
+
     def now(self) -> float:
         """Seconds since the beginning."""
         return time.monotonic() - self.began

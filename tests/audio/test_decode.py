@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import no_report
-from tests.media import ROOT, encode, loudest_hz, riff, silent_video, tone, wav
+from tests.media import ROOT, loudest_hz, silent_video, tone
 from tests.test_child import alive
 from voxtral_serverless.audio import decode as decode_module
 from voxtral_serverless.audio.decode import decode
@@ -28,6 +28,7 @@ from voxtral_serverless.errors import (
     StageFailed,
     VoxtralError,
 )
+from voxtral_serverless.qualify.media import encode, riff, wav
 
 DATA = ROOT / "tests" / "data"
 # name: container, codec, rate, channels, options

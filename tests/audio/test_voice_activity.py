@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import no_report
-from tests.media import CALL, ROOT, wav
+from tests.media import CALL, ROOT
 from voxtral_serverless.audio import voice_activity
 from voxtral_serverless.audio.decode import decode
 from voxtral_serverless.audio.recording import Recording, Span
 from voxtral_serverless.audio.voice_activity import detect_speech
+from voxtral_serverless.qualify.media import wav
 
 
 async def recording_of(file: Path, tmp_path: Path) -> Recording:

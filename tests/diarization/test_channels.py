@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.conftest import no_report
-from tests.media import CALL, ROOT, encode
+from tests.media import CALL, ROOT
 from tests.reference import bundled_call
 from voxtral_serverless.audio.decode import decode
 from voxtral_serverless.audio.recording import SAMPLE_RATE, Recording, Span
@@ -33,6 +33,7 @@ from voxtral_serverless.diarization.channels import (
     without_crosstalk,
 )
 from voxtral_serverless.diarization.turns import SpeakerHints, Turn, in_order, merge_gaps
+from voxtral_serverless.qualify.media import encode
 
 Sound = NDArray[np.float64]
 Stereo = tuple[Sound, Sound]

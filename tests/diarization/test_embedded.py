@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from tests.conftest import no_report
-from tests.media import CALL, ROOT, tone, wav
+from tests.media import CALL, ROOT, tone
 from voxtral_serverless.audio.decode import decode
 from voxtral_serverless.audio.recording import Recording, Span
 from voxtral_serverless.audio.voice_activity import detect_speech
 from voxtral_serverless.diarization import embedded
 from voxtral_serverless.diarization.embedded import EmbeddedDiarizer
 from voxtral_serverless.diarization.turns import Diarization, SpeakerHints, names_by_appearance, renamed
+from voxtral_serverless.qualify.media import wav
 
 Heard = tuple[Recording, tuple[Span, ...]]
 SHARED = ROOT.parent / "shared" / "audio"

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.engines.killing import Killing
 from voxtral_serverless.engine.machine import find_vllm
 from voxtral_serverless.engine.running import running_engine
 from voxtral_serverless.engine.server import VllmServer
+from voxtral_serverless.qualify.killing import Killing
 from voxtral_serverless.settings import load_settings
 from voxtral_serverless.torch_parts import find_python
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from tests.engines.conftest import FREEZE_S
-from tests.engines.killing import Killing, of_session
 from tests.engines.test_whole_way import ENGLISH, MOST_WRONG
 from tests.media import CALL
 from voxtral_serverless.audio.fetch import LocalAudio
@@ -15,6 +14,7 @@ from voxtral_serverless.contract import JobResult, parse_options
 from voxtral_serverless.engine import server as supervisor
 from voxtral_serverless.pipeline import process
 from voxtral_serverless.progress import NoEvents
+from voxtral_serverless.qualify.killing import Killing, of_session
 from voxtral_serverless.services import served_services
 from voxtral_serverless.settings import load_settings
 from voxtral_serverless.transcription.plan import Utterance

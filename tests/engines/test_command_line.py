@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.engines.killing import holds, of_session, processes
 from tests.engines.test_whole_way import ENGLISH, MOST_WRONG, right
 from tests.media import CALL
 from tests.test_child import eventually
 from voxtral_serverless.engine.server import VllmServer
+from voxtral_serverless.qualify.killing import holds, of_session, processes
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(400)]
 

@@ -17,7 +17,6 @@ import pytest_asyncio
 
 from tests.conftest import no_report
 from tests.engines.conftest import TINY_ALIGNER
-from tests.engines.killing import processes
 from tests.engines.toy_pyannote.dialogue import ToyTurn, random_turns, toy_dialogue
 from tests.media import CALL
 from tests.reference import bundled_call
@@ -33,6 +32,7 @@ from voxtral_serverless.diarization.turns import Diarization, SpeakerHints
 from voxtral_serverless.errors import EngineUnavailable, ModelUnavailable, StageFailed
 from voxtral_serverless.pipeline import process
 from voxtral_serverless.progress import NoEvents, Progress
+from voxtral_serverless.qualify.killing import processes
 from voxtral_serverless.services import Services, running_services
 from voxtral_serverless.settings import load_settings
 from voxtral_serverless.torch_parts import running_torch_parts

@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import no_report
 from tests.engines.conftest import TINY
-from tests.media import CALL, wav
+from tests.media import CALL
 from tests.reference import bundled_call
 from tests.test_child import eventually
 from voxtral_serverless.audio.decode import decode
@@ -22,6 +22,7 @@ from voxtral_serverless.engine.client import as_wav, warm_up
 from voxtral_serverless.engine.server import VllmServer
 from voxtral_serverless.pipeline import process
 from voxtral_serverless.progress import NoEvents
+from voxtral_serverless.qualify.media import wav
 from voxtral_serverless.services import Services, running_services, served_services
 from voxtral_serverless.settings import load_settings
 

@@ -1,4 +1,4 @@
-"""A small Hugging Face Hub on loopback: model repositories and their CDN, which can refuse and break off."""
+"""A small Hugging Face Hub on loopback: repositories of models and of data sets, and their CDN, which can refuse and break off."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ class Hosted:
 
 @dataclass
 class Hub:
-    """The routes that `huggingface_hub` takes for models, over plain HTTP (no Xet).
+    """The routes that `huggingface_hub` takes for models and data sets, over plain HTTP (no Xet).
 
     Attributes:
-        models: What it has, by name.
+        models: What it has, by name; a data set's begins with `datasets/`.
         token: The only token that it knows.
         fine_grained: The token is one, without the right to read gated repositories.
         status: The Hub answers this to everything; `file_status` it answers about a single file.
@@ -79,6 +79,9 @@ class Hub:
         app.router.add_get("/api/models/{owner}/{repository}/revision/{revision}", self.info)
         app.router.add_get("/api/models/{owner}/{repository}/tree/{revision}", self.tree)
         app.router.add_get("/{owner}/{repository}/resolve/{revision}/{file:.+}", self.resolve)
+        app.router.add_get("/api/{kind:datasets}/{owner}/{repository}/revision/{revision}", self.info)
+        app.router.add_get("/{kind:datasets}/{owner}/{repository}/resolve/{revision}/{file:.+}", self.resolve)
+        app.router.add_get("/cdn/{kind:datasets}/{owner}/{repository}/{file:.+}", self.cdn)
         app.router.add_get("/cdn/{owner}/{repository}/{file:.+}", self.cdn)
         return app
 
@@ -164,7 +167,8 @@ class Hub:
 
 
 def _name(request: web.Request) -> str:
-    return f"{request.match_info['owner']}/{request.match_info['repository']}"
+    parts = (request.match_info.get(part) for part in ("kind", "owner", "repository"))
+    return "/".join(filter(None, parts))
 
 
 def _described(key: str, name: str, content: bytes) -> dict[str, object]:

@@ -13,8 +13,9 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.hostile.attempts import attempt
-from tests.media import CALL, encode
+from tests.media import CALL
+from voxtral_serverless.qualify.hostile.attempts import attempt
+from voxtral_serverless.qualify.media import encode
 
 SECONDS = 1.5
 AT_ONCE = 3

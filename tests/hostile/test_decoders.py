@@ -15,12 +15,14 @@ import numpy as np
 import pytest
 
 from tests.conftest import no_report
-from tests.hostile.attempts import Attempt, attempt, children, descriptors, memory_mb, reset_peak
-from tests.media import tone, wav
+from tests.hostile.attempts import children, descriptors, memory_mb, reset_peak
+from tests.media import tone
 from tests.test_child import alive, eventually
 from voxtral_serverless.audio import decode as decode_module
 from voxtral_serverless.audio.decode import decode
 from voxtral_serverless.errors import AudioUnreadable
+from voxtral_serverless.qualify.hostile.attempts import Attempt, attempt
+from voxtral_serverless.qualify.media import wav
 
 HEAD = """
 import json, os, resource, signal, sys, time

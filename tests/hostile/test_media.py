@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 import pytest_asyncio
 
-from tests.hostile.attempts import QUIET, Attempt, attempt, children, descriptors, memory_mb, reset_peak
-from tests.hostile.media import HOSTILE, REFERRING, WORDS, Ground
+from tests.hostile.attempts import children, descriptors, memory_mb, reset_peak
 from tests.test_child import eventually
+from voxtral_serverless.qualify.hostile.attempts import QUIET, Attempt, attempt
+from voxtral_serverless.qualify.hostile.files import HOSTILE, REFERRING, WORDS, Ground
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

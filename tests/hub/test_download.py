@@ -5,6 +5,7 @@ import os
 import shutil
 import uuid
 from collections.abc import AsyncIterator, Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -224,3 +225,15 @@ async def test_disk_that_fills_up_on_the_way(hub: Hub, home: Path, monkeypatch: 
 async def test_cache_that_cannot_be_written(hub: Hub, home: Path) -> None:
     home.parent.touch()
     assert "cannot be written" in await refused()
+
+
+async def test_a_data_set_has_a_place_of_its_own(hub: Hub, home: Path) -> None:
+    hub.models[f"datasets/{ONE}"] = Hosted({"large.bin": LARGE, "small": b"[]"})
+    asked = replace(wanted(ONE), kind="dataset")
+    (folder,) = await asyncio.to_thread(download.download, [asked])
+    assert folder.parent.parent == home / f"datasets--{ONE.replace('/', '--')}"
+    assert (folder / "small").read_bytes() == b"[]"
+    assert (await fetched() / "small").read_bytes() == SMALL, "the model of that name is another"
+    hub.models[f"datasets/{TWO}"] = Hosted({"large.bin": LARGE}, gated=True)
+    with pytest.raises(ModelUnavailable, match=f"https://huggingface.co/datasets/{TWO} "):
+        await asyncio.to_thread(download.download, [replace(asked, name=TWO)])

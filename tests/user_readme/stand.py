@@ -22,10 +22,11 @@ import pytest
 from tests.diarization.test_channels import parties, sound
 from tests.fakes.origin import Origin, running_origin
 from tests.fakes.vllm_server import Manners, Vllm, running_vllm
-from tests.media import CALL, wav
+from tests.media import CALL
 from voxtral_serverless.contract import parse_job
 from voxtral_serverless.pipeline import process, source_of
 from voxtral_serverless.progress import NoEvents
+from voxtral_serverless.qualify.media import wav
 from voxtral_serverless.services import running_services
 from voxtral_serverless.settings import load_settings
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from voxtral_serverless.door import SIGNALLED, Interrupted, door
+from voxtral_serverless.door import SIGNALLED, door, run_to_its_end
 from voxtral_serverless.errors import InvalidJob, OutputUnwritable, SourceNotFound, SourceUnreadable
 
 if TYPE_CHECKING:
@@ -145,33 +145,17 @@ def _job(source: str | None, fields: dict[str, Any], defaults: dict[str, Any]) -
 
 
 def _process(options: JobOptions, where: Source, settings: Settings) -> JobResult:
-    """Run the pipeline to its end; SIGINT and SIGTERM cancel it, so that nothing of it stays behind."""
-    import asyncio
-
+    """Run the pipeline to its end."""
     from voxtral_serverless.pipeline import process
     from voxtral_serverless.services import running_services
     from voxtral_serverless.terminal import terminal_events
 
-    received: list[int] = []
-
-    async def until_done() -> JobResult:
-        task = asyncio.current_task()
-        assert task is not None
-
-        def stop(number: int) -> None:
-            received.append(number)
-            task.cancel()
-
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stop, number)
+    async def processed() -> JobResult:
         async with running_services(settings) as services:
             with terminal_events() as events:
                 return await process(options, where, services, events)
 
-    try:
-        return asyncio.run(until_done())
-    except asyncio.CancelledError:
-        raise Interrupted(received[0] if received else signal.SIGTERM) from None
+    return run_to_its_end(processed())
 
 
 def _rendered(result: JobResult, output_format: OutputFormat) -> str:

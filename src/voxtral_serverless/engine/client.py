@@ -11,7 +11,7 @@ import asyncio
 import io
 import json
 import wave
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -27,6 +27,7 @@ REQUEST_TIMEOUT_S = 3600.0
 """Longest time for one request, its wait inside vLLM included. A frozen engine is found long before."""
 PROGRESS_METRIC = "vllm:iteration_tokens_total_count"
 """Advances with every step of the engine; `/health` stays 200 where it is frozen."""
+FIRST_TOKEN_METRICS = ("vllm:time_to_first_token_seconds_sum", "vllm:time_to_first_token_seconds_count")
 
 MAX_ERROR_BYTES = 300
 MOST_TOKENS = 1 << 30
@@ -202,13 +203,26 @@ class EngineClient:
 
     async def progress(self, timeout_s: float = CONNECT_TIMEOUT_S) -> float | None:
         """How many steps the engine has made; None where it does not say."""
+        [steps] = await self._counters((PROGRESS_METRIC,), timeout_s)
+        return steps
+
+    async def first_tokens(self, timeout_s: float = CONNECT_TIMEOUT_S) -> tuple[float | None, float | None]:
+        """Seconds until the first token of all requests together, and how many these were; None where it does not say."""
+        seconds, requests = await self._counters(FIRST_TOKEN_METRICS, timeout_s)
+        return seconds, requests
+
+    async def _counters(self, names: Sequence[str], timeout_s: float) -> list[float | None]:
+        """The server's metrics whose names begin so, each over all of its labels; None for one that is not there."""
         answer = await self._get("/metrics", timeout_s)
         lines = answer[1].splitlines() if answer else []
-        try:
-            counts = [float(line.rpartition(" ")[2]) for line in lines if line.startswith(PROGRESS_METRIC)]
-        except ValueError:
-            return None
-        return sum(counts) if counts else None
+        found: list[float | None] = []
+        for name in names:
+            try:
+                counts = [float(line.rpartition(" ")[2]) for line in lines if line.startswith(name)]
+            except ValueError:
+                counts = []
+            found.append(sum(counts) if counts else None)
+        return found
 
     async def _get(self, path: str, timeout_s: float) -> tuple[int, str] | None:
         timeout = aiohttp.ClientTimeout(timeout_s)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from voxtral_serverless.errors import ModelUnavailable
-from voxtral_serverless.hub.repository import Repository
+from voxtral_serverless.hub.repository import Kind, Repository
 from voxtral_serverless.volume import volume_folder
 
 log = logging.getLogger(__name__)
@@ -67,9 +67,9 @@ def offline() -> bool:
     return value.upper() in {"1", "ON", "YES", "TRUE"}
 
 
-def folder_name(name: str) -> str:
+def folder_name(name: str, kind: Kind = "model") -> str:
     """What the library calls the folder of a repository in its cache."""
-    return "models--" + name.replace("/", "--")
+    return f"{kind}s--" + name.replace("/", "--")
 
 
 def find_copy(wanted: Repository, runpod: Path, read: Read[Model]) -> Model | None:
@@ -80,7 +80,7 @@ def find_copy(wanted: Repository, runpod: Path, read: Read[Model]) -> Model | No
 def _of_runpod(wanted: Repository, root: Path, read: Read[Model]) -> Model | None:
     """RunPod's copy, at whichever commit it is, unless the operator chose one."""
     revision = wanted.revision if wanted.chosen else "main"
-    return _whole(_snapshot(root, wanted.name, revision), wanted, "RunPod's cached model", read)
+    return _whole(_snapshot(root, wanted, revision), wanted, "RunPod's cached model", read)
 
 
 def _of_hugging_face(wanted: Repository, read: Read[Model]) -> Model | None:
@@ -91,14 +91,14 @@ def _of_hugging_face(wanted: Repository, read: Read[Model]) -> Model | None:
         ways.append(("main", f"{place}, not at the pinned commit,"))
     for revision, told in ways:
         for cache in _caches():
-            if found := _whole(_snapshot(cache, wanted.name, revision), wanted, told, read):
+            if found := _whole(_snapshot(cache, wanted, revision), wanted, told, read):
                 return found
     return None
 
 
-def _snapshot(cache: Path, name: str, revision: str) -> Path | None:
+def _snapshot(cache: Path, wanted: Repository, revision: str) -> Path | None:
     """The folder of a repository's revision in a cache; a single snapshot is `main` without saying so."""
-    repository = _repository(cache, name)
+    repository = _repository(cache, wanted)
     try:
         commit = (repository / "refs" / revision).read_text().strip() or revision
     except (OSError, ValueError):
@@ -110,9 +110,9 @@ def _snapshot(cache: Path, name: str, revision: str) -> Path | None:
     return named[0] if named else None
 
 
-def _repository(cache: Path, name: str) -> Path:
+def _repository(cache: Path, wanted: Repository) -> Path:
     """The folder of a repository in a cache. RunPod may write its name in lower case."""
-    exact = cache / folder_name(name)
+    exact = cache / folder_name(wanted.name, wanted.kind)
     with suppress(OSError):
         alike = (folder for folder in cache.iterdir() if folder.name.lower() == exact.name.lower())
         return exact if exact.exists() else next(alike, exact)

@@ -110,17 +110,18 @@ def _hub(token: str | None) -> HfApi:
 def _plan(hub: HfApi, wanted: Repository) -> _Plan:
     """What is to come of a repository, after a look whether the Hub gives it to us."""
     commit, sizes = _listed(hub, wanted)
-    snapshot = cache_folder() / folder_name(wanted.name) / "snapshots" / commit
+    snapshot = cache_folder() / folder_name(wanted.name, wanted.kind) / "snapshots" / commit
     missing = {name: size for name, size in sizes.items() if _size(snapshot / name) != size}
     plan = _Plan(wanted, hub, snapshot, missing)
     if plan.files:
-        _ask(hub, wanted.name, commit, plan.files[0])
+        _ask(hub, wanted, commit, plan.files[0])
     return plan
 
 
 def _listed(hub: HfApi, wanted: Repository) -> tuple[str, dict[str, int]]:
     """The commit of the revision, and the files wanted of it with their sizes in bytes."""
-    info = hub.model_info(wanted.name, revision=wanted.revision, files_metadata=True, timeout=METADATA_TIMEOUT_S)
+    describe = hub.dataset_info if wanted.kind == "dataset" else hub.model_info
+    info = describe(wanted.name, revision=wanted.revision, files_metadata=True, timeout=METADATA_TIMEOUT_S)
     sizes = {sibling.rfilename: sibling.size or 0 for sibling in info.siblings or ()}
     wanted.check(sizes, wanted.name)
     return info.sha or wanted.revision, {
@@ -128,11 +129,11 @@ def _listed(hub: HfApi, wanted: Repository) -> tuple[str, dict[str, int]]:
     }
 
 
-def _ask(hub: HfApi, name: str, commit: str, file: str) -> None:
+def _ask(hub: HfApi, wanted: Repository, commit: str, file: str) -> None:
     """Ask for a file without its content: a gated repository is described to everybody, and guards its files only."""
     from huggingface_hub import hf_hub_url
 
-    url = hf_hub_url(name, file, revision=commit, endpoint=hub.endpoint)
+    url = hf_hub_url(wanted.name, file, repo_type=wanted.kind, revision=commit, endpoint=hub.endpoint)
     hub.get_hf_file_metadata(url=url, timeout=METADATA_TIMEOUT_S)
 
 
@@ -154,7 +155,8 @@ def _fetch(plan: _Plan, cache: Path) -> None:
     try:
         for name in plan.files:
             plan.hub.hf_hub_download(
-                wanted.name, name, revision=plan.snapshot.name, cache_dir=cache, etag_timeout=METADATA_TIMEOUT_S,
+                wanted.name, name, repo_type=wanted.kind, revision=plan.snapshot.name, cache_dir=cache,
+                etag_timeout=METADATA_TIMEOUT_S,
                 force_download=_makes_way(plan.snapshot / name, plan.missing.get(name)), tqdm_class=bar,
             )  # fmt: skip
     except (OSError, RuntimeError) as error:

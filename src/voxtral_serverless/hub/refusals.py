@@ -108,7 +108,8 @@ def _gated(refused: Sequence[Repository]) -> str:
 
 
 def _pages(refused: Sequence[Repository]) -> str:
-    return listed([f"https://huggingface.co/{wanted.name}" for wanted in refused])
+    prefixes = {"model": "", "dataset": "datasets/"}
+    return listed([f"https://huggingface.co/{prefixes[wanted.kind]}{wanted.name}" for wanted in refused])
 
 
 def _meaning(error: HfHubHTTPError, wanted: Repository) -> str:

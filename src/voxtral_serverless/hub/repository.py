@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import Literal
 
 from voxtral_serverless.settings import Settings
+
+Kind = Literal["model", "dataset"]
+"""What the Hub keeps apart: repositories of one name may be of either kind."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ class Repository:
     family: Family
     files: tuple[str, ...]
     check: Callable[[Collection[str], str], None]
+    kind: Kind = "model"
 
 
 def listed(names: Collection[str]) -> str:

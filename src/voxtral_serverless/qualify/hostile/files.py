@@ -1,4 +1,4 @@
-"""Hostile media files, made at test time beside a secret that they are after.
+"""Hostile media files, made on the spot beside a secret that they are after.
 
 Every sound in them is silence, and the secret is noise: whatever can be heard in what became of a file was stolen.
 """
@@ -15,8 +15,8 @@ from pathlib import Path
 import av
 import numpy as np
 
-from tests.hostile.quicktime import boxes, with_external_reference
-from tests.media import day_of_silence, encode, riff, wav, without_length
+from voxtral_serverless.qualify.hostile.quicktime import boxes, with_external_reference
+from voxtral_serverless.qualify.media import day_of_silence, encode, riff, wav, without_length
 
 WORDS = "kAnArIe7"
 """Part of the secret's text, of its name and of all that is hidden in files."""

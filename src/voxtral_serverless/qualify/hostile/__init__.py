@@ -1,0 +1,1 @@
+"""Hostile media files, and what the jailed decoder makes of them."""

@@ -1,0 +1,229 @@
+"""What survives when things go wrong: hostile files, an engine that is killed, a token that nobody knows, hours at once.
+
+Each unit does the harm for real and looks at what is left. Leaves out: whether that is good enough (`targets`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+import sys
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from voxtral_serverless.child import MACHINE
+from voxtral_serverless.contract import JobResult
+from voxtral_serverless.engine.server import VllmServer
+from voxtral_serverless.errors import InternalError, StageFailed
+from voxtral_serverless.progress import Events, NoEvents
+from voxtral_serverless.qualify.jobs import codes_of
+from voxtral_serverless.qualify.killing import Killing, of_session
+from voxtral_serverless.qualify.units import Reading, Unit
+from voxtral_serverless.transcription.plan import Utterance
+from voxtral_serverless.workspace import workspace
+
+if TYPE_CHECKING:
+    from voxtral_serverless.qualify.hostile.files import Ground
+
+log = logging.getLogger(__name__)
+Job = Callable[[Events], Awaitable[JobResult]]
+
+HUNG_S = 60.0
+TOLD_WITHIN_S = 120.0
+"""Longest wait for the word of the Hub."""
+GONE_S = 20.0
+"""Longest time for what was killed to be gone."""
+LOOK_S = 0.1
+GATED = "pyannote/speaker-diarization-3.1"
+UNREACHED = ("cannot be reached", "broke off")
+
+
+def hostile_unit() -> Unit:
+    """Every hostile file through the jailed decoder."""
+    return Unit("robustness/hostile", _hostile)
+
+
+async def _hostile() -> Reading:
+    from voxtral_serverless.qualify.hostile.files import HOSTILE
+
+    counts: Counter[str] = Counter()
+    slowest, slowest_s = "", 0.0
+    with workspace() as folder:
+        for number, (kind, make) in enumerate(HOSTILE.items()):
+            place = folder / str(number)
+            place.mkdir()
+            took_s = await _tried(await asyncio.to_thread(_made, make, place), place, counts)
+            slowest, slowest_s = max((slowest, slowest_s), (kind, took_s), key=lambda pair: pair[1])
+    figures: Reading = {name: counts[name] for name in ("refused", "harmless", "leaked_bytes", "crashed")}
+    return {"files": len(HOSTILE), **figures, "slowest": slowest, "slowest_s": round(slowest_s, 3)}
+
+
+def _made(make: Callable[[Ground], Path], place: Path) -> Path:
+    """A hostile file in `place`, beside the secret."""
+    from voxtral_serverless.qualify.hostile.files import Ground
+
+    return make(Ground(place, udp_port=_free_port()).prepared())
+
+
+async def _tried(file: Path, place: Path, counts: Counter[str]) -> float:
+    """Count what the decoder makes of a file; the seconds that it took."""
+    from voxtral_serverless.qualify.hostile.attempts import attempt
+
+    try:
+        tried = await attempt(file, place / "decoded")
+    except Exception:
+        log.exception("the decoder raised what is no error of a file")
+        counts["crashed"] += 1
+        return 0.0
+    counts["crashed"] += tried.code in {InternalError.code, StageFailed.code} or tried.took_s > HUNG_S
+    counts["refused" if tried.code else "harmless"] += 1
+    counts["leaked_bytes"] += _leaked(tried.files, tried.told, place)
+    return tried.took_s
+
+
+def _leaked(outputs: tuple[Path, ...], told: str, place: Path) -> int:
+    """Bytes of the secret: all sound in the files is silence, two bytes a sample; and what is told names nothing."""
+    import numpy as np
+
+    from voxtral_serverless.qualify.hostile.attempts import QUIET
+    from voxtral_serverless.qualify.hostile.files import WORDS
+
+    loud = sum(2 * int((np.abs(np.fromfile(file, np.int16).astype(int)) > QUIET).sum()) for file in outputs)
+    return loud + len(told) * (WORDS in told or str(place) in told)
+
+
+def _free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class _FirstText(NoEvents):
+    """Says when the first turn has its text."""
+
+    def __init__(self) -> None:
+        self.heard = asyncio.Event()
+
+    def utterance(self, utterance: Utterance) -> None:
+        """The job is in its middle."""
+        if utterance.text:
+            self.heard.set()
+
+
+def killed_engine_unit(job: Job, engine: VllmServer) -> Unit:
+    """The job undisturbed, and the same with the engine's core killed in its middle."""
+    return Unit("robustness/killed_engine", partial(_killed_engine, job, engine))
+
+
+async def _killed_engine(job: Job, engine: VllmServer) -> Reading:
+    undisturbed, undisturbed_s = await _timed(job(NoEvents()))
+    killing = Killing(engine)
+    session = killing.session
+    first = _FirstText()
+    began = time.monotonic()
+    running = asyncio.ensure_future(job(first))
+    heard = asyncio.create_task(first.heard.wait())
+    try:
+        await asyncio.wait((running, heard), return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            running.result()
+            raise StageFailed("the job was over before the engine could be killed.")
+        killing.core()
+        disturbed = await running
+    finally:
+        for task in (running, heard):
+            task.cancel()
+        await asyncio.gather(running, heard, return_exceptions=True)
+    took_s = time.monotonic() - began
+    return {
+        "done": True,
+        "took_s": round(took_s, 3),
+        "undisturbed_s": round(undisturbed_s, 3),
+        "texts": _texts(disturbed),
+        "texts_undisturbed": _texts(undisturbed),
+        "left": await _left(session),
+    }
+
+
+async def _timed(work: Awaitable[JobResult]) -> tuple[JobResult, float]:
+    began = time.monotonic()
+    return await work, time.monotonic() - began
+
+
+def _texts(result: JobResult) -> int:
+    return sum(bool(entry.text) for entry in result.transcriptions)
+
+
+async def _left(session: int) -> int:
+    """How many processes of a killed engine are left, after a while."""
+    deadline = time.monotonic() + GONE_S
+    while of_session(session) and time.monotonic() < deadline:  # noqa: ASYNC110 — nobody tells of it
+        await asyncio.sleep(LOOK_S)
+    return len(of_session(session))
+
+
+def bad_token_unit() -> Unit:
+    """Pyannote's gated models asked for with a token that nobody gave out."""
+    return Unit("robustness/bad_token", _bad_token)
+
+
+async def _bad_token() -> Reading:
+    token = f"hf_{secrets.token_hex(17)}"
+    with workspace() as folder:
+        kept = {name: value for name in (*MACHINE, "HF_ENDPOINT") if (value := os.environ.get(name))}
+        asked = {
+            "HF_TOKEN": token, "HF_HOME": str(folder / "cache"), "RUNPOD_MODEL_CACHE": str(folder / "none"),
+            "ENGINE": "embedded", "DIARIZER": "pyannote", "DIARIZATION_MODEL": GATED,
+        }  # fmt: skip
+        began = time.monotonic()
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "voxtral_serverless", "download",
+            env={**kept, **asked}, cwd="/", stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        try:
+            async with asyncio.timeout(TOLD_WITHIN_S):
+                told = b"".join(await process.communicate()).decode(errors="replace")
+        except TimeoutError as error:
+            raise StageFailed(f"the Hub's refusal was not told within {TOLD_WITHIN_S:.0f} s.") from error
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        took_s = time.monotonic() - began
+    code, _, message = told.strip().rpartition("\n")[2].partition(": ")
+    return {
+        "reached": not any(words in message for words in UNREACHED),
+        "code": code,
+        "message": message,
+        "took_s": round(took_s, 3),
+        "token_shown": token in told,
+    }
+
+
+def longest_unit(job: Job, minutes: float, peaks: Callable[[], Reading]) -> Unit:
+    """The longest recording as a whole; `peaks` tells what was held meanwhile."""
+    return Unit("robustness/longest", partial(_longest, job, minutes, peaks))
+
+
+async def _longest(job: Job, minutes: float, peaks: Callable[[], Reading]) -> Reading:
+    result, took_s = await _timed(job(NoEvents()))
+    entries = result.transcriptions
+    return {
+        "minutes": minutes,
+        "took_s": round(took_s, 3),
+        "duration_s": result.duration,
+        "turns": len(entries),
+        "turns_without_text": sum(entry.text is None for entry in entries),
+        "last_turn_end_s": max((entry.end for entry in entries), default=0.0),
+        "warnings": list(codes_of(result)),
+        "peaks": peaks(),
+    }

@@ -1,0 +1,173 @@
+"""`voxtral-serverless qualify`, as a user runs it: the whole of it over the embedded engine, but for the counting of
+errors, which needs pyannote's Python (tests/engines/test_qualify.py).
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import leftovers
+from tests.media import CALL
+from voxtral_serverless.qualify.ledger import FILE
+
+COMMAND = (sys.executable, "-m", "voxtral_serverless", "qualify")
+SHORT = ("--language", "en", "--skip", "accuracy", "--minutes", "0.2", "--at-once", "1", "--at-once", "2")
+QUICK = (*SHORT, "--skip", "robustness")
+WAIT_S = 90.0
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """The bundled call with its reference."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for suffix in (".ogg", ".stm", ".rttm"):
+        shutil.copy(CALL.with_suffix(suffix), folder)
+    return folder
+
+
+def environment(**more: str) -> dict[str, str]:
+    return {**os.environ, "ENGINE": "embedded", "NO_COLOR": "1", **more}
+
+
+def qualified(data: Path, report: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, "--data", data, "--report", report, *options],
+        env=environment(), capture_output=True, text=True, check=False, timeout=WAIT_S,
+    )  # fmt: skip
+
+
+def units_in(report: Path) -> list[str]:
+    """The units in the ledger that did not fail, in the order in which they were measured."""
+    lines = [json.loads(line) for line in (report / FILE).read_text("utf-8").splitlines()]
+    return [line["unit"] for line in lines if "reading" in line and "failed" not in line["reading"]]
+
+
+def started(data: Path, report: Path, options: Sequence[str]) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [*COMMAND, "--data", data, "--report", report, *options],
+        env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def test_a_report_with_a_verdict_for_each_target(data: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report"
+    done = qualified(data, report, *QUICK, "--gpu-price", "0.5")
+    assert done.returncode in {0, 1}, done.stderr
+    assert sorted(path.name for path in report.iterdir()) == sorted([FILE, "report.html", "report.json", "report.md"])
+    told = json.loads((report / "report.json").read_text("utf-8"))
+    assert told["situation"]["engine"] == "embedded"
+    assert told["situation"]["command"].startswith("voxtral-serverless qualify --data ")
+    assert told["situation"]["data"]["calls"] == 1
+    assert told["situation"]["skipped_stages"] == ["accuracy", "robustness"]
+    assert {"start/cold", "start/warm", "speed/turns/0.2min/1", "speed/turns/0.2min/2"} < set(told["readings"])
+    assert sum(unit.startswith("analysis/") for unit in told["readings"]) == 30
+    outcomes = {verdict["id"]: verdict["outcome"] for verdict in told["verdicts"]}
+    assert len(done.stdout.splitlines()) == len(outcomes) >= 8
+    assert done.returncode == 1, "units failed"
+    again = qualified(data, report, *QUICK)
+    assert "start/" not in again.stderr, "nothing is measured twice"
+    assert "speed/" not in again.stderr
+    assert "analysis/" in again.stderr, "what failed is tried anew: the embedded engine reads no French"
+
+
+@pytest.mark.parametrize(("number", "after"), [(signal.SIGINT, 2), (signal.SIGTERM, 9), (signal.SIGKILL, 20)])
+def test_interrupted_anywhere_it_goes_on(
+    data: Path, tmp_path: Path, temporary: Path, number: signal.Signals, after: int
+) -> None:
+    report = tmp_path / "report"
+    first = started(data, report, QUICK)
+    assert first.stderr
+    for line in first.stderr:
+        if f"[{after}/" in line:
+            break
+    first.send_signal(number)
+    first.communicate(timeout=WAIT_S)
+    assert first.returncode == (-number if number == signal.SIGKILL else 128 + number)
+    if number != signal.SIGKILL:
+        assert leftovers(temporary) == []
+    before = units_in(report)
+    done = qualified(data, report, *QUICK)
+    assert done.returncode in {0, 1}, done.stderr
+    units = units_in(report)
+    assert units[: len(before)] == before, "what was measured stays"
+    assert sorted(units) == [
+        "speed/turns/0.2min/1",
+        "speed/turns/0.2min/2",
+        "start/cold",
+        "start/warm",
+    ], "each once; of the analysis, the embedded engine reads no French"
+    assert leftovers(temporary) == []
+
+
+def test_a_stage_that_was_measured_before_keeps_its_figures(data: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report"
+    everything_but = ("--skip", "start", "--skip", "analysis")
+    qualified(data, report, *QUICK, *everything_but)
+    done = qualified(data, report, *QUICK, "--skip", "speed", "--skip", "analysis")
+    told = json.loads((report / "report.json").read_text("utf-8"))
+    assert set(told["readings"]) == {"start/cold", "start/warm", "speed/turns/0.2min/1", "speed/turns/0.2min/2"}, (
+        done.stderr
+    )
+
+
+def test_robust_as_far_as_the_embedded_engine_goes(data: Path, tmp_path: Path, temporary: Path) -> None:
+    report = tmp_path / "report"
+    rest = ("--skip", "start", "--skip", "analysis", "--skip", "speed", "--longest", "1.5")
+    done = subprocess.run(
+        [*COMMAND, "--data", data, "--report", report, *SHORT, *rest],
+        env=environment(HF_ENDPOINT="http://127.0.0.1:9"), capture_output=True, text=True, check=False, timeout=WAIT_S,
+    )  # fmt: skip
+    readings = json.loads((report / "report.json").read_text("utf-8"))["readings"]
+    assert set(readings) == {"robustness/hostile", "robustness/bad_token", "robustness/longest"}, done.stderr
+    hostile = readings["robustness/hostile"]
+    assert (hostile["files"], hostile["leaked_bytes"], hostile["crashed"]) == (80, 0, 0)
+    assert readings["robustness/bad_token"]["reached"] is False
+    assert readings["robustness/longest"]["duration_s"] == pytest.approx(90)
+    assert leftovers(temporary) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--skip", "everything"), "invalid_input: --skip everything: there is no such stage; the stages are start,"),
+        (("--language", "klingon"), "invalid_input:"),
+        (("--data", "/nowhere/at/all"), "source_not_found:"),
+    ],
+)
+def test_bad_input_is_told_in_one_line(data: Path, tmp_path: Path, options: tuple[str, ...], told: str) -> None:
+    done = qualified(data, tmp_path / "report", *QUICK, *options)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(told)
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "report").exists()
+
+
+def test_another_machines_folder_is_refused_quickly(data: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report"
+    report.mkdir()
+    head = {"format": 1, "began": "2026-11-23T08:00:00+00:00"}
+    (report / FILE).write_text(f"{json.dumps(head)}\n{json.dumps({'subject': {'version': '0.0.9'}})}\n")
+    began = time.monotonic()
+    done = qualified(data, report, *QUICK)
+    assert done.returncode == 1
+    assert done.stderr.startswith("invalid_configuration: the folder holds measurements of something else")
+    assert time.monotonic() - began < WAIT_S / 2
+
+
+def test_without_an_engine_nothing_is_measured(data: Path, tmp_path: Path) -> None:
+    """`auto` never means the self-test engine here."""
+    done = subprocess.run(
+        [*COMMAND, "--data", data, "--report", tmp_path / "report", *QUICK],
+        env=environment(ENGINE="auto", PATH=str(tmp_path)), capture_output=True, text=True, check=False, timeout=WAIT_S,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("engine_unavailable:")

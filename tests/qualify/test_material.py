@@ -1,0 +1,50 @@
+"""Recordings of any length, made of real ones."""
+
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.media import CALL, tone
+from voxtral_serverless.errors import AudioError
+from voxtral_serverless.qualify.material import Material
+from voxtral_serverless.qualify.media import wav
+from voxtral_serverless.qualify.references import ReferenceCall
+
+
+def samples_of(file: Path) -> np.ndarray:
+    with wave.open(str(file)) as source:
+        assert (source.getnchannels(), source.getsampwidth(), source.getframerate()) == (1, 2, 16_000)
+        return np.frombuffer(source.readframes(source.getnframes()), "<i2")
+
+
+def material(tmp_path: Path, *files: Path) -> Material:
+    folder = tmp_path / "material"
+    folder.mkdir()
+    return Material([ReferenceCall(f"call{number}", file, (), ()) for number, file in enumerate(files)], folder)
+
+
+async def test_calls_follow_each_other_up_to_the_length(tmp_path: Path) -> None:
+    made = material(tmp_path, wav(tmp_path / "a.wav", tone(2.0)), wav(tmp_path / "b.wav", tone(3.0)))
+    await made.write(tmp_path / "long.wav", 61.25, "speed")
+    samples = samples_of(tmp_path / "long.wav")
+    assert len(samples) == 61.25 * 16_000
+    assert np.abs(samples[-8000:]).max() > 3000, "to its very end"
+
+
+async def test_no_two_have_the_same_samples(tmp_path: Path) -> None:
+    made = material(tmp_path, CALL)
+    names = [f"speed/turns/5min/8/call{number}" for number in range(8)]
+    for name in names:
+        await made.write(tmp_path / f"{name[-5:]}.wav", 20, name)
+    heard = {samples_of(tmp_path / f"{name[-5:]}.wav").tobytes() for name in names}
+    assert len(heard) == len(names)
+    await made.write(tmp_path / "again.wav", 20, names[3])
+    assert samples_of(tmp_path / "again.wav").tobytes() in heard, "the same name, the same recording"
+
+
+async def test_a_file_that_is_no_recording(tmp_path: Path) -> None:
+    (tmp_path / "text.wav").write_text("hello")
+    with pytest.raises(AudioError):
+        await material(tmp_path, tmp_path / "text.wav").write(tmp_path / "long.wav", 5, "x")

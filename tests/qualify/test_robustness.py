@@ -1,0 +1,87 @@
+"""The robustness of an examination, with real harm; that of the engine is done to a real one in tests/engines."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import leftovers
+from tests.fakes.hub import Hosted, Hub, running_hub
+from voxtral_serverless.contract import JobResult, Meta, Transcription
+from voxtral_serverless.errors import Notice, StageFailed
+from voxtral_serverless.progress import Events
+from voxtral_serverless.qualify import robustness
+from voxtral_serverless.qualify.hostile import files
+
+
+async def test_hostile_files_get_nothing(temporary: Path) -> None:
+    reading = await robustness.hostile_unit().measure()
+    assert reading["files"] == len(files.HOSTILE) == 80
+    assert (reading["leaked_bytes"], reading["crashed"]) == (0, 0)
+    assert isinstance(reading["refused"], int)
+    assert isinstance(reading["harmless"], int)
+    assert reading["refused"] + reading["harmless"] == 80
+    assert leftovers(temporary) == []
+
+
+async def test_a_leak_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A planted one: a file that simply is the secret."""
+    monkeypatch.setattr(files, "HOSTILE", {"the secret itself": lambda ground: ground.sound})
+    reading = await robustness.hostile_unit().measure()
+    leaked = reading["leaked_bytes"]
+    assert isinstance(leaked, int)
+    assert leaked > 30_000
+
+
+async def test_a_token_that_nobody_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, temporary: Path) -> None:
+    models = {"pyannote/speaker-diarization-3.1": Hosted({"config.yaml": b"version: 3.1.0"}, gated=True)}
+    async with running_hub(Hub(models, token="hf_the_only_one")) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        reading = await robustness.bad_token_unit().measure()
+        asked = [headers.get("Authorization", "") for _, _, headers in hub.requests]
+    assert reading["reached"] is True
+    assert reading["code"] == "model_unavailable"
+    assert reading["token_shown"] is False
+    assert any(value.startswith("Bearer hf_") for value in asked)
+    assert leftovers(temporary) == []
+
+
+async def test_without_the_hub_nothing_is_said_of_it() -> None:
+    reading = await robustness.bad_token_unit().measure()
+    assert (reading["reached"], reading["code"]) == (False, "model_unavailable")
+
+
+def result(*entries: tuple[float, float, str | None], duration: float = 9000.0) -> JobResult:
+    return JobResult(
+        task="transcribe_diarized", language="fr", duration=duration,
+        transcriptions=[Transcription(speaker="SPEAKER_00", start=s, end=e, text=text) for s, e, text in entries],
+        meta=Meta(
+            version="0", engine="vllm", models={}, channels={}, timings={}, warnings=[Notice("turns_lost", "…")], quality={}
+        ),
+    )  # fmt: skip
+
+
+async def test_the_longest_recording() -> None:
+    async def job(_events: Events) -> JobResult:
+        await asyncio.sleep(0.05)
+        return result((0.0, 4.0, "bonjour"), (5.0, 8999.5, None))
+
+    unit = robustness.longest_unit(job, 150, lambda: {"disk_mib": 576})
+    reading = await unit.measure()
+    assert unit.name == "robustness/longest"
+    assert reading.pop("took_s") >= 0.05  # type: ignore[operator]
+    assert reading == {
+        "minutes": 150, "duration_s": 9000.0, "turns": 2, "turns_without_text": 1, "last_turn_end_s": 8999.5,
+        "warnings": ["turns_lost"], "peaks": {"disk_mib": 576},
+    }  # fmt: skip
+
+
+async def test_a_hub_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running_hub(Hub({}, silent=True)) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        monkeypatch.setattr(robustness, "TOLD_WITHIN_S", 2.0)
+        began = time.monotonic()
+        with pytest.raises(StageFailed, match="not told within 2 s"):
+            await robustness.bad_token_unit().measure()
+        assert time.monotonic() - began < 30
