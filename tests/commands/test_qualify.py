@@ -130,6 +130,7 @@ def test_robust_as_far_as_the_embedded_engine_goes(data: Path, tmp_path: Path, t
     assert set(readings) == {"robustness/hostile", "robustness/bad_token", "robustness/longest"}, done.stderr
     hostile = readings["robustness/hostile"]
     assert (hostile["files"], hostile["leaked_bytes"], hostile["crashed"]) == (80, 0, 0)
+    assert hostile["refused"] + hostile["harmless"] == 80
     assert readings["robustness/bad_token"]["reached"] is False
     assert readings["robustness/longest"]["duration_s"] == pytest.approx(90)
     assert leftovers(temporary) == []

@@ -1,4 +1,8 @@
-"""A small data set in the layout of SimSAMU, cut out of the bundled call: 8 kHz m4a, RTTM, SubRip and Gecko's JSON."""
+"""A small data set in the layout of SimSAMU, cut out of the bundled call: 8 kHz m4a, RTTM, SubRip and Gecko's JSON.
+
+Where voices are given, a tone lies under each speaker's turns, high enough to leave the words as they are (16 kHz then):
+by these the toy networks of pyannote tell the speakers apart.
+"""
 
 from __future__ import annotations
 
@@ -13,25 +17,29 @@ import numpy as np
 from tests.media import CALL, ROOT
 from voxtral_serverless.qualify.media import encode
 
-RATE = 8000
+RATE, VOICED_RATE = 8000, 16_000
+TONE = 0.05 * 32_768
 WORDS = ROOT / "tests" / "engines" / "tiny_aligner" / "call.ctm"
 EDGE_S = 0.05
 """A word may begin a little before its turn."""
 
 
-def make_simsamu(folder: Path, spans: Sequence[tuple[float, float]] | None = None) -> list[str]:
+def make_simsamu(
+    folder: Path, spans: Sequence[tuple[float, float]] | None = None, voices_hz: Sequence[float] = ()
+) -> list[str]:
     """Write the calls below `folder`, each the bundled one from one time to another, with the turns that lie in it whole.
 
     None is all of it, called `call`; else they are called `call-0`, `call-1`, … Returns their names.
     """
-    samples = _samples()
-    whole = (0.0, samples.shape[1] / RATE)
+    rate = VOICED_RATE if voices_hz else RATE
+    samples = _voiced(_samples(rate), rate, voices_hz) if voices_hz else _samples(rate)
+    whole = (0.0, samples.shape[1] / rate)
     named = {"call": whole} if spans is None else {f"call-{number}": span for number, span in enumerate(spans)}
     for name, (start, end) in named.items():
         place = folder / name / name
         place.parent.mkdir(parents=True)
-        cut = samples[:, round(start * RATE) : round(end * RATE)]
-        encode(place.with_suffix(".m4a"), cut, container="ipod", codec="aac", rate=RATE)
+        cut = samples[:, round(start * rate) : round(end * rate)]
+        encode(place.with_suffix(".m4a"), cut, container="ipod", codec="aac", rate=rate)
         turns = [turn for turn in _turns(start) if turn["start"] >= 0 and turn["end"] <= end - start]
         place.with_suffix(".rttm").write_text("".join(map(_rttm, turns)))
         place.with_suffix(".srt").write_text("".join(_srt(number, turn) for number, turn in enumerate(turns, start=1)))
@@ -40,9 +48,21 @@ def make_simsamu(folder: Path, spans: Sequence[tuple[float, float]] | None = Non
     return list(named)
 
 
-def _samples() -> np.ndarray:
+def _voiced(samples: np.ndarray, rate: int, voices_hz: Sequence[float]) -> np.ndarray:
+    """The call with the tone of each speaker under their turns."""
+    turns = _turns(0.0)
+    speakers = list(dict.fromkeys(turn["speaker"] for turn in turns))
+    voiced = samples.astype(float)
+    for turn in turns:
+        own = slice(round(turn["start"] * rate), round(turn["end"] * rate))
+        times = np.arange(own.start, own.stop) / rate
+        voiced[0, own] += TONE * np.sin(2 * np.pi * voices_hz[speakers.index(turn["speaker"])] * times)
+    return voiced.clip(-32_768, 32_767).astype(np.int16)
+
+
+def _samples(rate: int) -> np.ndarray:
     """The bundled call, mono, shape `(1, samples)`."""
-    resampler = av.AudioResampler("s16p", "mono", RATE)
+    resampler = av.AudioResampler("s16p", "mono", rate)
     with av.open(str(CALL)) as file:
         frames = [piece for frame in file.decode(audio=0) for piece in resampler.resample(frame)]
     frames += resampler.resample(None)

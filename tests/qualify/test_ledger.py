@@ -80,7 +80,7 @@ def test_what_was_not_named_yet_may_be_named_later(tmp_path: Path) -> None:
     for subject in (SUBJECT, SUBJECT | data, SUBJECT, SUBJECT | data):
         with open_ledger(tmp_path, subject):
             pass
-    with pytest.raises(InvalidConfiguration, match="data: .*simsamu"), open_ledger(tmp_path, SUBJECT | {"data": None}):
+    with pytest.raises(InvalidConfiguration, match=r"data: .*simsamu"), open_ledger(tmp_path, SUBJECT | {"data": None}):
         pass
 
 
@@ -93,7 +93,9 @@ def test_two_examinations_do_not_write_into_one_folder(tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.parametrize("content", [b"no json\n", b'{"format": 1}\n{"unit": "a"}\n', b"[]\n[]\n", b'{"format": 1}\n{"subject": 3}\n'])
+@pytest.mark.parametrize(
+    "content", [b"no json\n", b'{"format": 1}\n{"unit": "a"}\n', b"[]\n[]\n", b'{"format": 1}\n{"subject": 3}\n']
+)
 def test_a_file_that_is_none(tmp_path: Path, content: bytes) -> None:
     (tmp_path / FILE).write_bytes(content)
     with pytest.raises(InvalidConfiguration, match="--fresh"), open_ledger(tmp_path, SUBJECT):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,10 +73,10 @@ STYLES: dict[str, dict[str, Any]] = {
 }
 
 
-def networks(arch: str) -> tuple[Model, Model]:
+def networks(arch: str, voices_hz: Sequence[float]) -> tuple[Model, Model]:
     """The segmentation and the embedding network."""
     if arch == "toy":
-        return ToySegmentation(VOICES_HZ), ToyEmbedding(VOICES_HZ)
+        return ToySegmentation(voices_hz), ToyEmbedding(voices_hz)
     torch.manual_seed(0)
     return PyanNet(lstm=LSTM), WeSpeakerResNet34()
 
@@ -115,9 +116,9 @@ def save_plda(folder: Path) -> None:
     np.savez(folder / "plda.npz", mu=np.zeros(128), tr=np.eye(128), psi=np.linspace(10, 1, 128))
 
 
-def make(style: str, arch: str, folder: Path) -> None:
-    """Write a whole pipeline folder."""
-    segmentation, embedding = networks(arch)
+def make(style: str, arch: str, folder: Path, voices_hz: Sequence[float] = VOICES_HZ) -> None:
+    """Write a whole pipeline folder; `voices_hz` are the tones that toy networks know."""
+    segmentation, embedding = networks(arch, voices_hz)
     save(segmentation, SEGMENTATION, folder / "segmentation")
     save(embedding, EMBEDDING, folder / "embedding")
     if style == "vbx":
@@ -131,8 +132,11 @@ def main() -> None:
     parser.add_argument("style", choices=STYLES)
     parser.add_argument("arch", choices=("toy", "full"))
     parser.add_argument("folder", type=Path)
+    parser.add_argument(
+        "--voices", type=float, nargs="+", default=VOICES_HZ, help="tones of the toy networks, in hertz"
+    )
     arguments = parser.parse_args()
-    make(arguments.style, arguments.arch, arguments.folder)
+    make(arguments.style, arguments.arch, arguments.folder, arguments.voices)
 
 
 if __name__ == "__main__":
