@@ -65,7 +65,7 @@ def calls_in(folder: Path) -> Path:
 def tone_pipeline(toy_python: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pipeline whose voices are the tones."""
     folder = tmp_path_factory.mktemp("tones") / "pipeline"
-    make = [toy_python, TOY / "make.py", "vbx", "toy", folder, "--voices", *TOY_VOICES_HZ]
+    make: list[str | Path] = [toy_python, TOY / "make.py", "vbx", "toy", folder, "--voices", *TOY_VOICES_HZ]
     subprocess.run(make, check=True, capture_output=True, env={**os.environ, "PYANNOTE_METRICS_ENABLED": "0"})
     return folder
 

@@ -10,7 +10,7 @@ import pytest
 from voxtral_serverless.analysis.judgement import Judgement, SpeakerTone
 from voxtral_serverless.contract import Satisfaction, SentimentLabel
 from voxtral_serverless.errors import AnswerUnusable, EngineUnavailable, LanguageNotSupported, StageFailed, VoxtralError
-from voxtral_serverless.qualify.analysis import label_accuracy, sentences, units
+from voxtral_serverless.qualify.analysis import sentences, units
 from voxtral_serverless.qualify.labelled_calls import LabelledCall, labelled_calls
 from voxtral_serverless.qualify.units import Reading
 from voxtral_serverless.services import Services, embedded_services
@@ -190,17 +190,6 @@ async def test_the_embedded_analyst_reads_no_french() -> None:
     [unit] = units(embedded(), [CALL])
     with pytest.raises(LanguageNotSupported):
         await unit.measure()
-
-
-async def test_label_accuracy_counts_two_labels_for_each_call() -> None:
-    assert label_accuracy({}) == (0, 0)
-    assert label_accuracy(
-        {
-            "analysis/right": await measured(Told()),
-            "analysis/half": await measured(Told(sentiment="mixte")),
-            "analysis/lost": {"failed": "stage_failed: gone."},
-        }
-    ) == (3, 6)
 
 
 @pytest.mark.parametrize(

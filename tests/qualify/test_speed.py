@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from tests.media import CALL
+from voxtral_serverless.analysis.judgement import Judgement, SpeakerTone
 from voxtral_serverless.audio.recording import Recording
 from voxtral_serverless.errors import EngineUnavailable, StageFailed
 from voxtral_serverless.qualify import speed, start
 from voxtral_serverless.qualify.material import Material
 from voxtral_serverless.qualify.references import DataSet, ReferenceCall
 from voxtral_serverless.qualify.stand import Stand
-from voxtral_serverless.services import embedded_services
+from voxtral_serverless.services import Analyst, embedded_services
 from voxtral_serverless.settings import load_settings
 from voxtral_serverless.transcription.plan import Clip
 from voxtral_serverless.transcription.transcript import Heard, Transcript
@@ -104,6 +105,32 @@ async def test_a_call_that_fails_is_counted(stand: Stand) -> None:
     assert reading["audio_s"] == pytest.approx(36)
     with pytest.raises(EngineUnavailable, match="it is gone"):
         await measured(stand, Prompt(0.01, EngineUnavailable("it is gone.")), 6, 1)
+
+
+class Forgetful:
+    """An analyst that has no summaries."""
+
+    def __init__(self, analyst: Analyst) -> None:
+        self.analyst = analyst
+
+    async def read(self, *args: Any, **options: Any) -> "Forgetful":
+        self.reading = await self.analyst.read(*args, **options)
+        return self
+
+    async def judge(self) -> Judgement:
+        return await self.reading.judge()
+
+    async def judge_speaker(self, speaker: str) -> SpeakerTone:
+        return await self.reading.judge_speaker(speaker)
+
+    async def summarise(self, language: str) -> str:
+        raise StageFailed("there is no summary.")
+
+
+async def test_a_call_that_is_answered_in_part_is_no_fast_one(stand: Stand) -> None:
+    forgetful = replace(stand, services=replace(stand.services, analyst=Forgetful(stand.services.analyst)))
+    with pytest.raises(StageFailed, match=r"no job was answered as a whole \(.*stage_failed"):
+        await measured(forgetful, Prompt(0.01), 0.2, 1)
 
 
 def test_every_plan_that_is_possible_the_usual_one_first(stand: Stand) -> None:

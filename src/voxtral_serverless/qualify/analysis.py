@@ -7,12 +7,10 @@ the tone of single speakers, and whether a summary tells what matters; nobody ca
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Sequence
 from functools import partial
 from time import monotonic
 from typing import TypeVar
-
-from pydantic import JsonValue
 
 from voxtral_serverless.analysis.answers import labelled
 from voxtral_serverless.analysis.judgement import Judgement
@@ -28,7 +26,6 @@ from voxtral_serverless.services import Reading as Conversation
 
 LANGUAGE = "fr"
 PREFIX = labelled("", LANGUAGE)
-LABELS_PER_CALL = 2
 NO_END = re.compile(r"(?<!\w)(?:(?:MM?|Mr|Mmes?|Mlles?|Dr|Pr|Me|St|Ste|[A-Z])|(?i:av|bd|env|art|tél|réf|p|ex))\.(?=\s)")
 """Points that end no sentence."""
 SENTENCE_END = re.compile(r"[.!?…]++(?:[\"'»”)\]]|\s»)*+(?=\s+[^\sa-zà-öø-ÿ]|\s*$)")
@@ -103,11 +100,3 @@ def sentences(text: str) -> int:
     text = NO_END.sub(" ", text).strip()
     ends = [match.end() for match in SENTENCE_END.finditer(text)]
     return len(ends) + (text[ends[-1] if ends else 0 :].strip() != "")
-
-
-def label_accuracy(readings: Mapping[str, Reading]) -> tuple[int, int]:
-    """How many labels are right, and of how many: two for each call; those of a reading that failed are wrong."""
-    right: list[JsonValue] = [
-        reading.get(key) for reading in readings.values() for key in ("sentiment_right", "satisfaction_right")
-    ]
-    return sum(one is True for one in right), LABELS_PER_CALL * len(readings)
