@@ -218,6 +218,6 @@ async def test_the_whole_of_it(vllm: str, tiny: Path, toy_python: str, tone_pipe
     assert readings["start/cold"]["peaks"]["vllm_rss_mib"] > 500
     assert readings["robustness/killed_engine"]["left"] == 0
     assert readings["robustness/longest"]["duration_s"] == pytest.approx(9000)
-    outcomes = {verdict["id"]: verdict["outcome"] for verdict in report["verdicts"]}
-    assert outcomes["killed_engine"] == outcomes["longest"] == outcomes["hostile"] == "met"
-    assert {outcomes[name] for name in ("call", "throughput", "cost")} <= {"met", "missed"}
+    verdicts = {verdict["id"]: verdict for verdict in report["verdicts"]}
+    assert {verdicts[name]["outcome"] for name in ("killed_engine", "longest", "hostile")} == {"met"}
+    assert "not measured" not in {verdicts[name]["measured"] for name in ("call", "throughput", "cost", "der", "labels")}

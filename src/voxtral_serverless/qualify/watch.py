@@ -37,7 +37,8 @@ class Watch:
     def peaks(self) -> Reading:
         """The figures in MiB: resident memory and GPU memory by role, that of the GPUs as a whole, the temporary files."""
         names = [f"{role}_{what}_mib" for what in ("rss", "gpu") for role in get_args(Role)]
-        return {name: self._peaks.get(name) for name in (*names, "gpu_used_mib", "disk_mib")}
+        seen = {name: self._peaks.get(name) for name in (*names, "gpu_used_mib")}
+        return {**seen, "disk_mib": self._peaks["disk_mib"]}
 
     def look(self) -> None:
         """Look once. Blocks, for as long as nvidia-smi takes."""
