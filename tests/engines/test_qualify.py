@@ -220,4 +220,6 @@ async def test_the_whole_of_it(vllm: str, tiny: Path, toy_python: str, tone_pipe
     assert readings["robustness/longest"]["duration_s"] == pytest.approx(9000)
     verdicts = {verdict["id"]: verdict for verdict in report["verdicts"]}
     assert {verdicts[name]["outcome"] for name in ("killed_engine", "longest", "hostile")} == {"met"}
-    assert "not measured" not in {verdicts[name]["measured"] for name in ("call", "throughput", "cost", "der", "labels")}
+    assert "not measured" not in {
+        verdicts[name]["measured"] for name in ("call", "throughput", "cost", "der", "labels")
+    }
