@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,14 @@ from tests.engines.conftest import TINY_ALIGNER, TOY
 from tests.media import CALL, ROOT
 from tests.qualify.simsamu import make_simsamu
 from tests.reference import bundled_call
+from voxtral_serverless.contract import JobResult
 from voxtral_serverless.engine.server import VllmServer
 from voxtral_serverless.progress import Events
 from voxtral_serverless.qualify import robustness
 from voxtral_serverless.qualify.jobs import run_job
 from voxtral_serverless.services import served_services
 from voxtral_serverless.settings import load_settings
+from voxtral_serverless.torch_parts import running_torch_parts
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -38,6 +41,8 @@ SWAPPED = 5
 EDGES_S = 1.2
 """What the toy networks may be off in all, over 28 edges."""
 WHOLE_S = 900.0
+RESTART_S = 5.0
+"""No engine is back within this time."""
 
 
 def calls_in(folder: Path) -> Path:
@@ -190,15 +195,28 @@ async def test_the_rest_of_it(report: dict[str, Any]) -> None:
     assert report["situation"]["data"]["calls"] == 2
 
 
-async def test_an_engine_killed_in_the_middle(engine: VllmServer) -> None:
-    services = served_services(load_settings(engine="vllm", diarizer="embedded"), engine)
+async def test_an_engine_killed_while_it_transcribes(engine: VllmServer, diarization_python: str) -> None:
+    """By windows, whose turns have their texts only when all of them are written."""
+    settings = load_settings(
+        engine="vllm", diarizer="embedded", diarization_python=diarization_python,
+        alignment_models={"en": str(TINY_ALIGNER)}, transcription_plan="windows",
+    )  # fmt: skip
+    results: list[JobResult] = []
+    async with running_torch_parts(settings, diarizes=False, aligns=True) as parts:
+        await parts.ready()
+        services = replace(served_services(settings, engine), aligner=parts.aligner)
 
-    async def job(events: Events) -> Any:
-        return await run_job(services, CALL, {"language": "en", "num_speakers": 2}, events)
+        async def job(events: Events) -> JobResult:
+            results.append(await run_job(services, CALL, {"language": "en", "num_speakers": 2}, events))
+            return results[-1]
 
-    reading = await robustness.killed_engine_unit(job, engine).measure()
-    assert reading["done"] is True
-    assert reading["left"] == 0
+        deaths = engine.deaths
+        reading = await robustness.killed_engine_unit(job, engine).measure()
+    assert engine.deaths == deaths + 1
+    undisturbed_s, disturbed_s = (result.meta.timings["transcription"] for result in results)
+    assert disturbed_s > undisturbed_s + RESTART_S, "the transcription waited for the next engine"
+    assert (reading["done"], reading["left"]) == (True, 0)
+    assert reading["requests_in_hand"]
     assert reading["texts"] == reading["texts_undisturbed"] == len(bundled_call())
 
 

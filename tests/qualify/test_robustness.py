@@ -5,6 +5,8 @@ import time
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from tests.conftest import leftovers
 from tests.fakes.hub import Hosted, Hub, running_hub
@@ -35,6 +37,30 @@ async def test_a_token_that_nobody_knows(tmp_path: Path, monkeypatch: pytest.Mon
     assert reading["token_shown"] is False
     assert any(value.startswith("Bearer hf_") for value in asked)
     assert leftovers(temporary) == []
+
+
+async def test_a_hub_behind_a_proxy_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running_hub(Hub({}, token="hf_the_only_one")) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", "http://hub.invalid")
+        for name in ("HTTP_PROXY", "http_proxy"):
+            monkeypatch.setenv(name, hub.url)
+        reading = await robustness.bad_token_unit().measure()
+        assert hub.requests
+    assert (reading["reached"], reading["code"]) == (True, "model_unavailable")
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_busy_hub_has_not_judged_the_token(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def busy(_request: web.Request) -> web.Response:
+        return web.Response(status=status)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", busy)
+    async with TestServer(app) as server:
+        monkeypatch.setenv("HF_ENDPOINT", str(server.make_url("")).rstrip("/"))
+        reading = await robustness.bad_token_unit().measure()
+    assert str(status) in str(reading["message"])
+    assert (reading["reached"], reading["code"]) == (False, "model_unavailable")
 
 
 async def test_without_the_hub_nothing_is_said_of_it() -> None:
