@@ -95,6 +95,7 @@ def qualified(folder: Path, environment: dict[str, str], *options: str) -> dict[
     assert done.returncode in {0, 1}, done.stderr
     report: dict[str, Any] = json.loads((folder / "report" / "report.json").read_text("utf-8"))
     report["stderr"] = done.stderr
+    report["page"] = (folder / "report" / "report.html").read_text("utf-8")
     return report
 
 
@@ -189,6 +190,7 @@ async def test_the_rest_of_it(report: dict[str, Any]) -> None:
     readings = report["readings"]
     assert {unit for unit in readings if "failed" in readings[unit]} == set(), report["stderr"]
     assert not any(unit.startswith("start/") for unit in readings), "the engine is somebody else's"
+    assert report["page"].count("<svg") >= 3, "its plots are drawn by the Python that has matplotlib"
     versions = report["situation"]["versions"]
     assert versions["meeteval"]
     assert versions["pyannote.audio"]
