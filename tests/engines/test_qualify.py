@@ -22,6 +22,7 @@ from tests.media import CALL, ROOT
 from tests.qualify.simsamu import make_simsamu
 from tests.reference import bundled_call
 from voxtral_serverless.contract import JobResult
+from voxtral_serverless.engine import server as supervisor
 from voxtral_serverless.engine.server import VllmServer
 from voxtral_serverless.progress import Events
 from voxtral_serverless.qualify import robustness
@@ -190,15 +191,18 @@ async def test_the_rest_of_it(report: dict[str, Any]) -> None:
     readings = report["readings"]
     assert {unit for unit in readings if "failed" in readings[unit]} == set(), report["stderr"]
     assert not any(unit.startswith("start/") for unit in readings), "the engine is somebody else's"
-    assert report["page"].count("<svg") >= 3, "its plots are drawn by the Python that has matplotlib"
+    assert report["page"].count("<svg") == 2, "speed and accuracy, drawn by the Python that has matplotlib"
     versions = report["situation"]["versions"]
     assert versions["meeteval"]
     assert versions["pyannote.audio"]
     assert report["situation"]["data"]["calls"] == 2
 
 
-async def test_an_engine_killed_while_it_transcribes(engine: VllmServer, diarization_python: str) -> None:
+async def test_an_engine_killed_while_it_transcribes(
+    engine: VllmServer, diarization_python: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """By windows, whose turns have their texts only when all of them are written."""
+    monkeypatch.setattr(supervisor, "RESTARTS_WITHIN_S", 1.0)  # other tests killed it too, not long ago
     settings = load_settings(
         engine="vllm", diarizer="embedded", diarization_python=diarization_python,
         alignment_models={"en": str(TINY_ALIGNER)}, transcription_plan="windows",
