@@ -9,12 +9,13 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 setup: $(STAMP)
 
-# The locked libraries by hash, then the package itself, built by the locked hatchling.
+# The locked libraries by hash, nothing that the lock does not name (a resolver may prefer a newer release to a pinned one, and
+# fail), then the package itself, built by the locked hatchling.
 $(STAMP): requirements/dev.txt pyproject.toml
 	@$(PYTHON) scripts/check_python.py
 	@echo "Setting up $(VENV) (once, about half a minute) …" >&2
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(INSTALL) --require-hashes --only-binary :all: -r requirements/dev.txt
+	@$(INSTALL) --no-deps --require-hashes --only-binary :all: -r requirements/dev.txt
 	@$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -63,6 +64,7 @@ bench-reliability: setup
 	$(BIN)/python bench/reliability.py
 
 lint: setup
+	$(BIN)/python -m pip check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -100,7 +102,7 @@ SUPPLY := .venv-supply
 LOCKS := $(filter-out requirements/torch-overrides.txt,$(wildcard requirements/*.txt))
 $(SUPPLY)/.installed: requirements/supply.txt
 	@$(PYTHON) -m venv --clear $(SUPPLY)
-	@$(SUPPLY)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r $<
+	@$(SUPPLY)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary :all: -r $<
 	@touch $@
 
 # Known vulnerabilities, of every locked library or not at all. Asks PyPI; no part of CI, since the answer depends on the day.

@@ -86,6 +86,21 @@ def test_what_is_asked_for_is_locked(asked: Path) -> None:
     assert unmet(asked.with_suffix(".txt"), lines) == []
 
 
+@pytest.mark.parametrize("recipe", ["Makefile", "Dockerfile", "scripts/set_up_torch.sh"])
+def test_no_resolver_looks_beyond_a_lock(recipe: str) -> None:
+    """With the name of an extra, pip 23 prefers the newest release to the pinned one, and refuses it for want of a hash."""
+    text = (ROOT / recipe).read_text("utf-8").replace("\\\n", " ")
+    if own := re.search(r"^install=\((.*)\)$", text, re.MULTILINE):
+        text = text.replace("${install[@]}", own[1])
+    installs = [
+        command
+        for command in re.split("\n|&&", text)
+        if " --require-hashes" in command and "install" in command.lower()
+    ]
+    assert installs
+    assert [line for line in installs if "--no-deps" not in line] == []
+
+
 def test_licences_are_current() -> None:
     script = ROOT / "scripts" / "licences.py"
     done = subprocess.run([sys.executable, str(script), "--check"], capture_output=True, text=True, check=False)
