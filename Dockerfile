@@ -30,15 +30,17 @@ RUN apt-get update -qq \
     && apt-get install -y -qq --no-install-recommends tini \
     && rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log
 
+# Each step sees its own lock alone: a change of another one leaves its layer as it is.
+
 # vLLM's image cannot hear: what its audio extra and mistral-common's ask for, beside vLLM. Nothing of its own is changed.
 # hadolint ignore=DL3042
-RUN --mount=type=bind,source=requirements,target=/requirements \
+RUN --mount=type=bind,source=requirements/audio.txt,target=/requirements/audio.txt \
     python3 -m pip install --quiet --no-deps --require-hashes --only-binary :all: --requirement /requirements/audio.txt \
     && python3 -c "import av, scipy.signal, soundfile, soxr, mistral_common.audio"
 
 # pyannote and the aligners, with the torch of vLLM's image: a second one would be gigabytes. Everything else is their own.
 # HOME: what is imported for a look writes caches.
-RUN --mount=type=bind,source=requirements,target=/requirements \
+RUN --mount=type=bind,source=requirements/diarization.txt,target=/requirements/diarization.txt \
     python3 -m venv --without-pip --system-site-packages /opt/voxtral-serverless/diarization \
     && python3 -m pip --python /opt/voxtral-serverless/diarization/bin/python install --quiet --no-deps --require-hashes \
         --only-binary :all: --requirement /requirements/diarization.txt \
@@ -48,7 +50,7 @@ RUN --mount=type=bind,source=requirements,target=/requirements \
 
 # What `voxtral-serverless qualify` counts word errors with comes as its source. A compiler that was not there does not stay.
 # hadolint ignore=DL3008
-RUN --mount=type=bind,source=requirements,target=/requirements \
+RUN --mount=type=bind,source=requirements/scores.txt,target=/requirements/scores.txt \
     dpkg-query --show --showformat '${Package}\n' >/tmp/before \
     && apt-get update -qq \
     && apt-get install -y -qq --no-install-recommends g++ \
@@ -63,7 +65,8 @@ RUN --mount=type=bind,source=requirements,target=/requirements \
     && /opt/voxtral-serverless/diarization/bin/python -c "import meeteval.wer"
 
 # The worker: an environment without torch and without vLLM, whose FastAPI is another than the RunPod SDK's.
-RUN --mount=type=bind,source=requirements,target=/requirements \
+RUN --mount=type=bind,source=requirements/worker.txt,target=/requirements/worker.txt \
+    --mount=type=bind,source=requirements/worker-embedded.txt,target=/requirements/worker-embedded.txt \
     python3 -m venv --without-pip /opt/voxtral-serverless/worker \
     && if [ "$EMBEDDED" = 1 ]; then lock=worker-embedded; else lock=worker; fi \
     && python3 -m pip --python /opt/voxtral-serverless/worker/bin/python install --quiet --no-deps --require-hashes \
