@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.hub import write
+from tests.fakes.hub import Hosted, Hub, own_home, running_hub, write
 from tests.fakes.torch_process import command
-from tests.transcription.test_aligner_models import FILES
-from voxtral_serverless.errors import EngineUnavailable, VoxtralError
+from tests.transcription.test_aligner_models import FILES, FRENCH
+from voxtral_serverless.errors import EngineUnavailable, ModelUnavailable, VoxtralError
 from voxtral_serverless.settings import load_settings
 from voxtral_serverless.torch_parts import TorchParts, running_torch_parts
+from voxtral_serverless.transcription.aligner_models import PINNED
 
 
 async def parts(tmp_path: Path, *, diarizes: bool = False, **settings: Any) -> TorchParts:
@@ -76,3 +77,18 @@ async def test_aligner_that_is_asked_for_and_not_there(settings: dict[str, Any],
 async def test_aligner_that_is_asked_for_needs_its_python(settings: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(EngineUnavailable, match="torch and transformers"):
         await parts(tmp_path, diarization_python="no/python", alignment_models=aligner(tmp_path), **settings)
+
+
+async def test_conditions_are_told_before_an_aligner_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = {"me/pipeline": Hosted({"config.yaml": bytes(9)}, gated=True), FRENCH: Hosted(FILES, PINNED[FRENCH])}
+    with own_home(monkeypatch, tmp_path):
+        async with running_hub(Hub(models)) as hub:
+            monkeypatch.setenv("HF_ENDPOINT", hub.url)
+            with pytest.raises(ModelUnavailable, match="gated"):
+                await parts(
+                    tmp_path, diarizes=True, diarization_model="me/pipeline", alignment_languages="fr",
+                    diarization_python=python_with(tmp_path, transformers=True),
+                )  # fmt: skip
+            assert hub.downloaded() == []

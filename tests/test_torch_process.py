@@ -10,6 +10,8 @@ from typing import Any, Literal
 import pytest
 
 from tests.conftest import leftovers, no_report
+from tests.fakes.hub import write
+from tests.fakes.torch_library import python_with_torch, released
 from tests.fakes.torch_process import command
 from tests.test_child import alive, eventually
 from voxtral_serverless.errors import EngineUnavailable, ModelUnavailable, StageFailed
@@ -271,3 +273,28 @@ async def test_nothing_of_ours_but_the_machine_is_seen(tmp_path: Path, monkeypat
     assert not {"HF_TOKEN", "PYTHONPATH"} & seen.keys()
     assert seen["PYANNOTE_METRICS_ENABLED"] == "0"
     assert seen["HF_HUB_OFFLINE"] == "1"
+
+
+@pytest.mark.parametrize(("chosen", "order"), [(None, "PCI_BUS_ID"), ("FASTEST_FIRST", "FASTEST_FIRST")])
+def test_gpus_are_numbered_as_nvidia_smi_and_the_engine_do_it(
+    chosen: str | None, order: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from voxtral_serverless.torch_process import _environment
+
+    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
+    if chosen:
+        monkeypatch.setenv("CUDA_DEVICE_ORDER", chosen)
+    assert _environment(tmp_path)["CUDA_DEVICE_ORDER"] == order
+
+
+@pytest.mark.parametrize("broken", [False, True])
+async def test_memory_of_the_gpu_is_given_back_after_each_question(broken: bool, tmp_path: Path) -> None:
+    """vLLM needs its share to start anew. Where it cannot be given back, the process goes on all the same."""
+    model = str(write(tmp_path / "aligner", {"vocab.json": b"{}"}))
+    python, pids = python_with_torch(tmp_path, broken=broken), set()
+    async with torch_process(python, lambda: {"diarization": None}, freeze_timeout_s=20) as asked:
+        for _ in range(2):
+            assert (await asked.ask("align", {"model": model, "windows": []}, no_report))["windows"] == []
+            pids.add(asked.pid)
+        assert await eventually(lambda: released(tmp_path) == 2)
+    assert len(pids) == 1

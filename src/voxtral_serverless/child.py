@@ -26,6 +26,8 @@ MACHINE = (
     "NVIDIA_DRIVER_CAPABILITIES", "OMP_NUM_THREADS", "PYTORCH_CUDA_ALLOC_CONF",
 )  # fmt: skip
 """What a child that computes may see of our environment: the machine, none of our settings, no token, no key."""
+GPU_ORDER = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+"""Has CUDA number the GPUs as nvidia-smi does it, by which we reckon; by itself it begins with the fastest."""
 COMPLAINT_BYTES = 2000
 NO_ANSWER = "a helper process wrote something that is no answer."
 

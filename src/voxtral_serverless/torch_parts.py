@@ -115,6 +115,8 @@ def _found(settings: Settings, diarizes: bool, aligns: bool) -> _Found | None:
             f"{wanted} is not found: install pyannote.audio 4 and set DIARIZATION_PYTHON to the Python that has it, or "
             "choose DIARIZER=embedded (the self-test one) or DIARIZER=none."
         )
+    # Before the aligners, which are larger by far: what is refused, its conditions for one, is told at once.
+    pipeline = find_pipeline(settings) if diarizes else None
     aligners = find_aligners(settings) if aligns else {}
     if aligners and not (python and _has(python, "transformers")):
         if _asked_for(settings):
@@ -128,7 +130,6 @@ def _found(settings: Settings, diarizes: bool, aligns: bool) -> _Found | None:
             "TRANSCRIPTION_PLAN=windows needs an aligner, and none is on this machine: name the languages whose aligner "
             "is to be downloaded, e.g. ALIGNMENT_LANGUAGES=fr,en, or a folder in ALIGNMENT_MODELS."
         )
-    pipeline = find_pipeline(settings) if diarizes else None
     return _Found(python, pipeline, aligners) if python and (pipeline or aligners) else None
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from voxtral_serverless.child import MACHINE, running_child
+from voxtral_serverless.child import GPU_ORDER, MACHINE, running_child
 from voxtral_serverless.concurrency import in_daemon_thread
 from voxtral_serverless.errors import EngineUnavailable, StageFailed
 from voxtral_serverless.reporting import Report, unheard
@@ -205,4 +205,4 @@ async def torch_process(
 def _environment(folder: Path) -> dict[str, str]:
     """What the process sees of ours; what its libraries write by the way goes to `folder`."""
     machine = {name: value for name in MACHINE if (value := os.environ.get(name))}
-    return machine | OFFLINE | {"TMPDIR": str(folder), "MPLCONFIGDIR": str(folder), "HF_HOME": str(folder)}
+    return GPU_ORDER | machine | OFFLINE | {"TMPDIR": str(folder), "MPLCONFIGDIR": str(folder), "HF_HOME": str(folder)}

@@ -15,6 +15,7 @@ import pytest
 from tests.fakes.hub import Hosted, Hub, cache, own_home, running_hub, write
 from voxtral_serverless.diarization.models import PINNED, PipelineFiles, find_pipeline
 from voxtral_serverless.errors import ModelUnavailable
+from voxtral_serverless.hub.repository import Origin
 from voxtral_serverless.settings import Settings, load_settings
 
 LEGACY, COMMUNITY = "pyannote/speaker-diarization-3.1", "pyannote/speaker-diarization-community-1"
@@ -314,6 +315,23 @@ async def test_three_repositories_in_the_caches(runpod: Path, home: Path, settin
     assert pipeline.config["version"] == "3.1.0"
     assert pipeline.config["params"]["clustering"]["threshold"] == 0.7045654963945799
     assert "plda" not in pipeline.config["pipeline"]["params"]
+
+
+async def test_each_model_tells_where_it_is_from(home: Path, runpod: Path, settings: Settings, tmp_path: Path) -> None:
+    cached(home, LEGACY)
+    cached(home, SEGMENTATION)
+    cached(runpod, EMBEDDING, commit=OTHER, main=OTHER)
+    legacy = await found(settings)
+    assert legacy.revision == PINNED[LEGACY]
+    networks = {"segmentation": Origin(SEGMENTATION, PINNED[SEGMENTATION]), "embedding": Origin(EMBEDDING, OTHER)}
+    assert legacy.parts == networks
+    cached(home, COMMUNITY)
+    whole = await found(changed(settings, COMMUNITY))
+    own = Origin(COMMUNITY, PINNED[COMMUNITY])
+    assert (whole.revision, whole.parts) == (own.revision, dict.fromkeys(("segmentation", "embedding", "plda"), own))
+    folder = write(tmp_path / "snapshots" / "mine", {"config.yaml": CONFIG_3_1})
+    mine = await found(changed(settings, folder))
+    assert (mine.name, mine.revision, mine.parts) == ("mine", None, networks)
 
 
 async def test_relative_cache(tmp_path: Path, home: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from voxtral_serverless.doctor.examination import examine, in_thread, listening
 from voxtral_serverless.doctor.findings import Finding
 from voxtral_serverless.doctor.situation import look_around
 from voxtral_serverless.doctor.surroundings import readable_settings
+from voxtral_serverless.engine import machine
 
 L4 = "0, GPU-3c4d, NVIDIA L4, 23034, 22500"
 
@@ -23,6 +24,7 @@ def bare_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Pa
     """A machine without programs, GPU, cache or Hub; the folder of its programs."""
     programs = tmp_path / "programs"
     programs.mkdir()
+    monkeypatch.setattr(machine, "DEVICES", tmp_path)
     monkeypatch.setenv("PATH", str(programs))
     monkeypatch.setenv("VLLM_EXECUTABLE", str(programs / "vllm"))
     monkeypatch.setenv("DIARIZATION_PYTHON", str(programs / "python"))

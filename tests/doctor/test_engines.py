@@ -4,8 +4,8 @@ import pytest
 
 from tests.doctor.conftest import finding, nvidia_smi, program, vllm
 from tests.fakes.vllm_server import Vllm, running_vllm
-from voxtral_serverless.doctor import libraries
-from voxtral_serverless.doctor.libraries import python_of
+from voxtral_serverless import interpreters
+from voxtral_serverless.interpreters import python_of
 
 
 async def test_engine_that_the_settings_mean(bare_machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,6 +37,7 @@ async def test_vllm_is_asked_for_its_version_and_its_ears(bare_machine: Path, mo
     vllm(bare_machine, cuda="13.0")
     idle = await finding("vLLM")
     assert (idle.mark, "--gpus all" in idle.remedy) == ("problem", True)
+    assert "no GPU that it could use (there is no nvidia-smi)" in idle.found
     nvidia_smi(bare_machine)
     whole = await finding("vLLM")
     assert (whole.mark, whole.found) == ("ok", "vLLM 0.32.0, CUDA 13.0; it has what it needs to hear.")
@@ -63,15 +64,15 @@ async def test_vllm_whose_python_says_nothing(bare_machine: Path, monkeypatch: p
 
 
 def test_python_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(libraries, "ASK_S", 0.3)
+    monkeypatch.setattr(interpreters, "ASK_S", 0.3)
     hanging = program(tmp_path / "python", "import time\ntime.sleep(60)")
-    assert libraries.ask_python(str(hanging), ("torch",)) is None
+    assert interpreters.ask_python(str(hanging), ("torch",)) is None
 
 
 def test_python_sees_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_s3cr3t")
     curious = "import json, os\nprint(json.dumps({'versions': dict(os.environ), 'faults': {}, 'cuda': None}))"
-    answer = libraries.ask_python(str(program(tmp_path / "python", curious)), ())
+    answer = interpreters.ask_python(str(program(tmp_path / "python", curious)), ())
     assert answer is not None
     assert "HF_TOKEN" not in answer.versions
 
@@ -115,3 +116,22 @@ async def test_embedded_engine_is_there(monkeypatch: pytest.MonkeyPatch) -> None
     assert "pocketsphinx 5" in there.found
     monkeypatch.setenv("ENGINE", "vllm")
     assert (await finding("embedded")).mark == "skipped"
+
+
+async def test_vllm_for_the_processor_needs_no_gpu_whatever_its_torch_is(
+    bare_machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENGINE", "vllm")
+    vllm(bare_machine, cuda="13.0", version="0.32.0+cpu")
+    assert (await finding("vLLM")).mark == "ok"
+
+
+async def test_gpu_that_does_not_tell_its_memory_is_for_who_says_what_fits(
+    bare_machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENGINE", "vllm")
+    vllm(bare_machine, cuda="13.0")
+    nvidia_smi(bare_machine, "0, GPU-1a2b, NVIDIA A100-SXM4-80GB, [N/A], [N/A]")
+    assert "MIG" in (await finding("vLLM")).remedy
+    monkeypatch.setenv("VLLM_EXTRA_ARGS", "--gpu-memory-utilization 0.7")
+    assert (await finding("vLLM")).mark == "ok"

@@ -89,3 +89,12 @@ async def test_model_that_does_not_fit_is_told_with_the_ways_out(
     assert "this machine has 22 GB" in small.found
     monkeypatch.setenv("VLLM_EXTRA_ARGS", "--cpu-offload-gb 40")
     assert "not checked" in (await finding("model")).found
+
+
+async def test_gpu_of_which_nothing_tells(bare_machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container without the driver's tools."""
+    monkeypatch.setenv("ENGINE", "vllm")
+    (bare_machine.parent / "nvidia0").touch()
+    untold = await finding("GPU")
+    assert (untold.mark, "no nvidia-smi to tell of it" in untold.found) == ("problem", True)
+    assert "NVIDIA_DRIVER_CAPABILITIES=compute,utility" in untold.remedy

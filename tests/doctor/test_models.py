@@ -9,9 +9,9 @@ from tests.doctor.conftest import finding, python
 from tests.engine.test_weights import MINI, model
 from tests.fakes.hub import Hosted, Hub, cache, running_hub, write
 from voxtral_serverless.diarization.models import PINNED
-from voxtral_serverless.doctor.libraries import Python
 from voxtral_serverless.doctor.models import pyannote_finding
 from voxtral_serverless.hub import download
+from voxtral_serverless.interpreters import Python
 from voxtral_serverless.transcription.aligner_models import KNOWN
 from voxtral_serverless.transcription.aligner_models import PINNED as ALIGNERS
 

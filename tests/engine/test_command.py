@@ -146,6 +146,7 @@ def test_environment_is_an_allow_list() -> None:
     }
     assert environment["VLLM_NO_USAGE_STATS"] == "1"
     assert environment["HF_HUB_OFFLINE"] == "1"
+    assert environment["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
     assert float(environment["VLLM_MAX_AUDIO_DECODE_DURATION_S"]) > 600
 
 

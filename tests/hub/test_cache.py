@@ -7,7 +7,7 @@ import pytest
 
 from tests.fakes.hub import COMMIT, cache, own_home
 from voxtral_serverless import volume
-from voxtral_serverless.hub.cache import cache_folder, find_copy
+from voxtral_serverless.hub.cache import cache_folder, commit_of, find_copy
 from voxtral_serverless.hub.repository import Family, Repository
 
 MOUNTED = Path("/dev/shm")
@@ -41,3 +41,9 @@ def test_models_of_the_image_are_found_beside_a_volume(monkeypatch: pytest.Monke
         "me/mine", COMMIT, False, None, Family("model", "MODEL", "REVISION", "ways"), (), lambda *_: None
     )
     assert find_copy(wanted, tmp_path / "none", lambda found, _: found) == folder
+
+
+def test_commit_is_that_of_a_snapshot_alone(tmp_path: Path) -> None:
+    assert commit_of(cache(tmp_path, {}, name="me/mine")) == COMMIT
+    for own in ("snapshots/mine", "models--me--mine/2026/mine", "mine", "."):
+        assert commit_of(Path(own)) is None

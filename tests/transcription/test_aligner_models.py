@@ -55,6 +55,7 @@ async def test_copy_on_this_machine_is_used(place: str, tmp_path: Path) -> None:
     assert aligners.keys() == {"fr"}
     assert aligners["fr"].name == FRENCH
     assert aligners["fr"].alphabet == {"a", "é", "'"}
+    assert aligners["fr"].revision == PINNED[FRENCH]
     assert (aligners["fr"].folder / "vocab.json").is_file()
 
 
@@ -72,7 +73,7 @@ async def test_languages_that_are_asked_for_are_downloaded(hub: Hub, tmp_path: P
 async def test_folder(tmp_path: Path) -> None:
     folder = write(tmp_path / "mine", {**FILES, "model.safetensors": bytes(20_000)})
     assert (await found(tmp_path, alignment_models={"fr": str(folder)}))["fr"] == AlignerFiles(
-        "mine", folder, frozenset("aé'")
+        "mine", folder, frozenset("aé'"), None
     )
 
 

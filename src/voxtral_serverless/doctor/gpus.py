@@ -5,10 +5,10 @@ from __future__ import annotations
 import subprocess
 
 from voxtral_serverless.doctor.findings import Finding, ok, problem, skipped, warning
-from voxtral_serverless.doctor.situation import SILENT, Situation
+from voxtral_serverless.doctor.situation import Situation
 from voxtral_serverless.engine.checkpoint import Weights
 from voxtral_serverless.engine.command import placed_by_hand, refuse_too_large
-from voxtral_serverless.engine.machine import QUERY_TIMEOUT_S, available_memory_mib
+from voxtral_serverless.engine.machine import QUERY_TIMEOUT_S, SILENT, UNTOLD, available_memory_mib
 from voxtral_serverless.engine.placement import GIB_MIB, KNOWN, context_length, needed_mib, place
 
 LEAST_DRIVER = {12: 525, 13: 580}
@@ -19,6 +19,12 @@ WAYS = (
     f"{GPU}; or set VLLM_BASE_URL to a Voxtral that is served elsewhere; or ENGINE=vllm to run vLLM on the processor, "
     "which is slow; or, for a trial, ENGINE=embedded (English only, inaccurate)."
 )
+
+REPAIRS = {
+    SILENT: "See what `nvidia-smi` says.",
+    UNTOLD: "In Docker add -e NVIDIA_DRIVER_CAPABILITIES=compute,utility.",
+}
+"""What to do about a GPU that is there, it seems, and cannot be reckoned with."""
 
 
 def gpu_check(situation: Situation) -> Finding:
@@ -36,8 +42,8 @@ def _without(situation: Situation, found: str) -> Finding:
     """What having none means for what is to run."""
     if situation.settings.engine == "embedded" and not situation.diarizes:
         return skipped(f"{found}; the embedded engine needs none.")
-    if situation.no_gpu == SILENT:
-        return problem(f"{found}.", f"See what `nvidia-smi` says. {WAYS}")
+    if situation.no_gpu in REPAIRS:
+        return problem(f"{found}.", f"{REPAIRS[situation.no_gpu]} {WAYS}")
     if situation.own_engine:
         return warning(
             f"{found}: vLLM runs on the processor, which is slow.",

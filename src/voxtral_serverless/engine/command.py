@@ -6,6 +6,7 @@ Not here: finding any of these (`weights`, `machine`), where the model lies (`pl
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import os
@@ -14,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from voxtral_serverless.child import MACHINE
+from voxtral_serverless.child import GPU_ORDER, MACHINE
 from voxtral_serverless.engine.checkpoint import Weights
 from voxtral_serverless.engine.machine import Gpu
 from voxtral_serverless.engine.placement import (
@@ -55,6 +56,8 @@ INHERITED = (
     "VLLM_ENABLE_STARTUP_PLAN", "VLLM_CPU_KVCACHE_SPACE", "VLLM_CPU_OMP_THREADS_BIND",
 )  # fmt: skip
 """What the engine sees of our environment: none of our settings, no token, no key."""
+MULTIPLYING = {"--tensor-parallel-size": "-tp", "--pipeline-parallel-size": "-pp", "--data-parallel-size": "-dp"}
+"""Flags that say over how many GPUs the model lies; those of all of them are multiplied."""
 SHORTEST = 4
 """Characters of what may be a shortened flag: what is shorter is a flag of its own."""
 PRIVATE = ("TMPDIR", "VLLM_RPC_BASE_PATH")
@@ -149,6 +152,38 @@ def placed_by_hand(extra: str) -> bool:
     return _any_of(PLACING, extra_arguments(extra))
 
 
+def gpu_count(weights: Weights, gpus: Sequence[Gpu], extra: str) -> int:
+    """How many of `gpus` vLLM takes, from the first on: as `extra` says, and as `place` does where it says nothing.
+
+    Raises:
+        EngineUnavailable: the model does not fit on the GPUs.
+        InvalidConfiguration: `extra` cannot be used.
+    """
+    told = _told_sizes(extra_arguments(extra))
+    if "tensor_parallel_size" not in told:
+        shape = place(weights, gpus, context_length(weights), check=not placed_by_hand(extra))
+        told["tensor_parallel_size"] = shape.tensor_parallel
+    return math.prod(told.values())
+
+
+def _told_sizes(arguments: Sequence[str]) -> dict[str, int]:
+    """The sizes that are among the arguments, by the names of their flags."""
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False, argument_default=argparse.SUPPRESS)
+    for flag, short in MULTIPLYING.items():
+        parser.add_argument(flag, short, type=int)
+    dashed = [_dashed(argument) for argument in arguments]
+    try:
+        return dict(vars(parser.parse_known_args(dashed)[0]))
+    except argparse.ArgumentError as error:
+        raise InvalidConfiguration(f"VLLM_EXTRA_ARGS: {error}.") from error
+
+
+def _dashed(argument: str) -> str:
+    """A flag with dashes in its name, as vLLM's parser reads it."""
+    name, *value = argument.split("=", 1)
+    return "=".join([name.replace("_", "-"), *value]) if argument.startswith("-") else argument
+
+
 def extra_arguments(extra: str) -> tuple[str, ...]:
     """`VLLM_EXTRA_ARGS` as arguments.
 
@@ -168,7 +203,7 @@ def extra_arguments(extra: str) -> tuple[str, ...]:
 
 def _names(arguments: Sequence[str]) -> list[str]:
     """The flags among the arguments, as vLLM's parser reads them."""
-    return [argument.partition("=")[0].replace("_", "-") for argument in arguments if argument.startswith("-")]
+    return [_dashed(argument).partition("=")[0] for argument in arguments if argument.startswith("-")]
 
 
 def _any_of(flags: Sequence[str], arguments: Sequence[str]) -> bool:
@@ -225,12 +260,11 @@ def _environment(inherited: Mapping[str, str], key: str, programs: Path, boot: B
     return (
         planned
         | dict(boot.caches)
+        | GPU_ORDER
         | {name: inherited[name] for name in INHERITED if name in inherited}
         | {
             # What is compiled at the start is compiled with ninja, which lies beside vllm.
             "PATH": os.pathsep.join(filter(None, (str(programs), inherited.get("PATH")))),
-            # GPUs are numbered as nvidia-smi does it, by which we reckon.
-            "CUDA_DEVICE_ORDER": inherited.get("CUDA_DEVICE_ORDER", "PCI_BUS_ID"),
             "HF_HUB_OFFLINE": "1",
             "TRANSFORMERS_OFFLINE": "1",
             "VLLM_NO_USAGE_STATS": "1",

@@ -25,6 +25,12 @@ QUERY_TIMEOUT_S = 30.0
 """The first question after a cold start can take the driver seconds."""
 ENGINE_ENVIRONMENT = ".venv-engine"
 """Beside our own environment, the one that `make engine` sets up: vLLM needs one of its own."""
+DEVICES = Path("/dev")
+NO_DRIVER, HIDDEN = "there is no nvidia-smi", "CUDA_VISIBLE_DEVICES hides all"
+SILENT = "nvidia-smi names none that is visible, with its memory"
+"""A driver should be there, and says nothing; or there is a MIG slice, of whose memory it says nothing."""
+UNTOLD = "there is a GPU's device, and no nvidia-smi to tell of it"
+"""So it is in a container that was given `NVIDIA_DRIVER_CAPABILITIES=compute` alone."""
 PORTS = 100
 """So many ports are tried, from the one that is wanted."""
 
@@ -48,6 +54,15 @@ def seen_gpus() -> tuple[Gpu, ...]:
         log.warning("nvidia-smi does not answer (%s): no GPU is used.", type(error).__name__)
         return ()
     return parse_gpus(answer.stdout, os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+def why_no_gpu() -> str:
+    """Why `seen_gpus` sees none, where it does."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in {"", "-1"}:
+        return HIDDEN
+    if shutil.which(QUERY[0]):
+        return SILENT
+    return UNTOLD if any(DEVICES.glob("nvidia[0-9]*")) else NO_DRIVER
 
 
 def parse_gpus(table: str, visible: str | None = None) -> tuple[Gpu, ...]:

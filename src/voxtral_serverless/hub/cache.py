@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from voxtral_serverless.errors import ModelUnavailable
 from voxtral_serverless.hub.repository import Kind, Repository
@@ -70,6 +70,13 @@ def offline() -> bool:
 def folder_name(name: str, kind: Kind = "model") -> str:
     """What the library calls the folder of a repository in its cache."""
     return f"{kind}s--" + name.replace("/", "--")
+
+
+def commit_of(folder: Path) -> str | None:
+    """The commit of a snapshot in a cache, RunPod's or Hugging Face's; None of a folder of somebody's own."""
+    repository, snapshots = folder.parts[-3:-1] if len(folder.parts) > 2 else ("", "")
+    kinds = tuple(folder_name("", kind) for kind in get_args(Kind))
+    return folder.name if snapshots == "snapshots" and repository.startswith(kinds) else None
 
 
 def find_copy(wanted: Repository, runpod: Path, read: Read[Model]) -> Model | None:

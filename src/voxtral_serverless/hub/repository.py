@@ -32,6 +32,19 @@ class Family:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What a model on this machine was taken from.
+
+    Attributes:
+        name: Of the repository; of a folder, its last path component.
+        revision: The commit; None of a folder of somebody's own.
+    """
+
+    name: str
+    revision: str | None
+
+
+@dataclass(frozen=True)
 class Repository:
     """Files of a repository at a revision, which the operator `chose` or we did.
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from voxtral_serverless.errors import InvalidConfiguration, ModelUnavailable
-from voxtral_serverless.hub.cache import find_copy, named_folder
+from voxtral_serverless.hub.cache import commit_of, find_copy, named_folder
 from voxtral_serverless.hub.download import download
 from voxtral_serverless.hub.repository import Family, Repository, hub_token
 from voxtral_serverless.settings import Settings
@@ -52,11 +52,13 @@ class AlignerFiles:
     Attributes:
         name: Of the repository; of a folder, its last path component.
         alphabet: The single characters that it writes.
+        revision: The commit of the repository; None of a folder of somebody's own.
     """
 
     name: str
     folder: Path
     alphabet: frozenset[str]
+    revision: str | None
 
 
 def find_aligners(settings: Settings) -> dict[str, AlignerFiles]:
@@ -128,7 +130,7 @@ def read_aligner(folder: Path, model: str) -> AlignerFiles:
         ) from error
     if not alphabet:
         raise ModelUnavailable(f"{VOCABULARY} of {model!r} has no letters: it is no aligner that can be used.")
-    return AlignerFiles(model, folder.absolute(), alphabet)
+    return AlignerFiles(model, folder.absolute(), alphabet, commit_of(folder.absolute()))
 
 
 def _check_names(names: Collection[str], model: str) -> None:
