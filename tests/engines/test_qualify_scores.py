@@ -76,6 +76,18 @@ async def test_a_turn_of_the_wrong_speaker(scorer: Scorer) -> None:
     assert scores.der == DiarizationErrors(12, 0, 0, 4)
 
 
+async def test_a_turn_that_goes_on_by_another_speaker(scorer: Scorer) -> None:
+    """All words are right. "vingt ans" is missing with one and too much with the other."""
+    split = (("S1", 0.0, 2.0, "bonjour j'ai"), ("S2", 2.0, 4.0, "vingt ans"), *RIGHT[1:])
+    assert errors(await scored(scorer, *split)) == (0, 4, 4)
+
+
+async def test_two_turns_in_an_entry(scorer: Scorer) -> None:
+    """All words are right. "à la maison" is missing with one and too much with the other."""
+    joined = (RIGHT[0], ("S2", 4.0, 12.0, "Oui. Où êtes-vous ? à la maison"))
+    assert errors(await scored(scorer, *joined)) == (0, 6, 6)
+
+
 async def test_a_missing_turn(scorer: Scorer) -> None:
     scores = await scored(scorer, RIGHT[0], RIGHT[2], ("S2", 4.0, 8.0, None))
     assert (errors(scores), scores.turns_without_text) == ((4, 4, 4), 1)
@@ -97,6 +109,16 @@ async def test_words_at_the_wrong_time(scorer: Scorer) -> None:
         call, {**answer(("S", 0.0, 1.0, "un"), ("S", 20.0, 21.0, "deux")), "duration": 31}, "fr"
     )
     assert errors(scores) == (0, 0, 2)
+
+
+async def test_words_at_times_that_cannot_be(scorer: Scorer) -> None:
+    """Of a turn of 14 s, all words in its first moment; nobody could say them there."""
+    words = tuple(SaidWord(Span(0.0, lasts), text) for text, lasts in (("un", 0.5), ("deux", 0.0)))
+    call = ReferenceCall("call", Path("call.wav"), (SaidTurn("a", Span(0, 14), "un deux", words),), ())
+    scores = await scorer.score(
+        call, {**answer(("S", 0.0, 1.0, "un"), ("S", 11.0, 12.0, "deux")), "duration": 14}, "fr"
+    )
+    assert errors(scores) == (0, 0, 0)
 
 
 async def test_a_shifted_timeline(scorer: Scorer) -> None:

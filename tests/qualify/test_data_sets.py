@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def test_a_call_of_simsamu_has_its_words_and_its_speakers(tmp_path: Path) -> Non
     names = make_simsamu(tmp_path / "data", [(0.0, 20.6), (20.6, 45.0)])
     data = loaded(tmp_path / "data")
     assert [call.name for call in data.calls] == names == ["call-0", "call-1"]
-    assert (data.revision, data.language, data.skipped) == (None, None, ())
+    assert (data.language, data.skipped) == (None, ())
     first, second = data.calls
     assert first.speakers == 2
     assert [turn.speaker for turn in first.turns] == ["agent", "customer"] * 2
@@ -111,6 +112,61 @@ def test_a_folder_of_ones_own(tmp_path: Path) -> None:
     assert "d.flac: no reference" in told
     assert "e.opus: e.rttm, line 1: 'x' is no time" in told
     assert "f.m4a: its texts name no speaker" in told
+
+
+def test_a_reference_is_of_the_recording_whose_name_it_has(tmp_path: Path) -> None:
+    names = ("a.wav", "a.1.wav", "a.z.wav", "[b]*.wav", "b*.wav")
+    references = {"a.stm": "un", "a.1.stm": "deux", "a.z.stm": "trois", "[b]*.stm": "quatre"}
+    content = {name: f"a 1 x 0 1 {said}\n" for name, said in references.items()}
+    data = loaded(folder_of(tmp_path, {**content, **dict.fromkeys(names, "")}))
+    assert {call.audio.name: call.turns[0].text for call in data.calls} == {
+        "a.wav": "un", "a.1.wav": "deux", "a.z.wav": "trois", "[b]*.wav": "quatre",
+    }  # fmt: skip
+    assert [told.partition(":")[0] for told in data.skipped] == ["b*.wav"]
+
+
+def test_names_in_no_utf_8(tmp_path: Path) -> None:
+    """They can be told, and the files opened."""
+    place = tmp_path / os.fsdecode(b"\xe9t\xe9")
+    place.mkdir()
+    for name, reference in ((b"appel_\xe9t\xe9", RTTM), (b"\xe9", "SPEAKER \n")):
+        (place / os.fsdecode(name + b".wav")).write_text("sound")
+        (place / os.fsdecode(name + b".rttm")).write_text(reference)
+    data = loaded(place)
+    [call] = data.calls
+    assert (data.name, call.name, call.audio.read_text()) == ("?t?", "appel__t_", "sound")
+    assert data.skipped == ("?.wav: ?.rttm, line 1: a SPEAKER line has at least 8 fields, this one 1.",)
+
+
+def test_folders_are_told_apart_by_their_recordings(tmp_path: Path) -> None:
+    files = {"a.wav": "sound", "b/c.wav": "sound", "d.wav": "", "a.rttm": RTTM, "b/c.rttm": RTTM}
+    folder = folder_of(tmp_path, files)
+    revision = loaded(folder).revision
+    assert revision is not None
+    assert len(revision) == 12
+    assert revision == loaded(folder, hours=0.001).revision, "of all recordings"
+    assert revision == loaded(folder_of(tmp_path / "copy", files)).revision
+    others = [
+        {**files, "a.wav": "longer sound"}, {**files, "d.wav": "x"}, {**files, "e.wav": ""},
+        {("b/d.wav" if name == "b/c.wav" else name): content for name, content in files.items()},
+    ]  # fmt: skip
+    revisions = {loaded(folder_of(tmp_path / str(number), other)).revision for number, other in enumerate(others)}
+    assert len(revisions - {revision}) == len(others)
+
+
+def test_a_corrected_reference_has_another_digest(tmp_path: Path) -> None:
+    files = {"a.wav": "sound", "a.stm": "a 1 x 0 1 oui\n", "a.rttm": RTTM, "b.wav": "sound", "b.rttm": RTTM}
+
+    def digests() -> list[str]:
+        return [call.digest for call in loaded(folder_of(tmp_path, files)).calls]
+
+    seen = [digests()]
+    assert [len(digest) for digest in seen[0]] == [12, 12]
+    for changed in ({"a.stm": "a 1 x 0 1 non\n"}, {"a.rttm": RTTM.replace("60", "59")}, {"a.wav": "longer sound"}):
+        files |= changed
+        seen.append(digests())
+    assert len({of_a for of_a, _ in seen}) == 4
+    assert len({of_b for _, of_b in seen}) == 1
 
 
 def test_what_is_no_data_set_is_refused(tmp_path: Path) -> None:

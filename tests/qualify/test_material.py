@@ -44,7 +44,32 @@ async def test_no_two_have_the_same_samples(tmp_path: Path) -> None:
     assert samples_of(tmp_path / "again.wav").tobytes() in heard, "the same name, the same recording"
 
 
-async def test_a_file_that_is_no_recording(tmp_path: Path) -> None:
+async def test_a_call_never_comes_twice_as_it_was(tmp_path: Path) -> None:
+    """A data set of one call: again and again in a long recording, and at the beginning of many."""
+    made = material(tmp_path, wav(tmp_path / "a.wav", tone(0.5)))
+    await made.write(tmp_path / "long.wav", 100, "long")
+    times = list(samples_of(tmp_path / "long.wav").reshape(200, -1))
+    for number in range(200):
+        await made.write(tmp_path / "short.wav", 0.5, f"call{number}")
+        times.append(samples_of(tmp_path / "short.wav"))
+    assert len({samples.tobytes() for samples in times}) == len(times) == 400
+
+
+async def test_a_file_that_is_no_recording_is_passed_over(tmp_path: Path) -> None:
+    text = tmp_path / "text.wav"
+    text.write_text("hello")
+    made = material(tmp_path, text, wav(tmp_path / "a.wav", tone(1.0)), text)
+    for name in "abc":  # whichever is the first
+        await made.write(tmp_path / "long.wav", 3, name)
+        assert np.abs(samples_of(tmp_path / "long.wav").reshape(3, -1)).max(axis=1).min() > 3000
+
+
+async def test_no_file_is_a_recording(tmp_path: Path) -> None:
     (tmp_path / "text.wav").write_text("hello")
-    with pytest.raises(AudioError):
-        await material(tmp_path, tmp_path / "text.wav").write(tmp_path / "long.wav", 5, "x")
+    call = ReferenceCall("call0", tmp_path / "text.wav", (), ())
+    made = material(tmp_path, call.audio, call.audio)
+    for _ in range(2):
+        with pytest.raises(AudioError):
+            await made.decoded(call)
+        with pytest.raises(AudioError):
+            await made.write(tmp_path / "long.wav", 5, "x")

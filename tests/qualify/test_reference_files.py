@@ -44,6 +44,13 @@ def test_stm() -> None:
         read_stm("a 1 x 2 1 oui", "a")
 
 
+def test_stm_of_nobody() -> None:
+    """Gaps and regions that do not count, as NIST's files and TEDLIUM's have them, and speakers who say nothing."""
+    content = "a 1 inter_segment_gap 0 1.5 <o,,unknown> bruit\na 1 Excluded_Region 2 3 bonjour\n"
+    content += "a 1 y 3 4\na 1 y 4 5 <o,f0,male>\na 1 x 5 6 oui\n"
+    assert read_stm(content, "a") == [SaidTurn("x", Span(5, 6), "oui")]
+
+
 def cue(text: str) -> str:
     return f"1\n00:00:01,000 --> 00:00:02,500\n{text}\n"
 

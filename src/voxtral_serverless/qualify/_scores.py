@@ -55,6 +55,7 @@ def scored(
 def _word_errors(reference: Segments, timed: Segments, hypothesis: Segments) -> dict[str, int]:
     from meeteval.io import SegLST
     from meeteval.wer.wer.cp import cp_word_error_rate
+    from meeteval.wer.wer.di_cp import greedy_di_cp_word_error_rate
     from meeteval.wer.wer.orc import greedy_orc_word_error_rate
     from meeteval.wer.wer.time_constrained import time_constrained_minimum_permutation_word_error_rate
 
@@ -63,8 +64,9 @@ def _word_errors(reference: Segments, timed: Segments, hypothesis: Segments) -> 
         by_word, heard, collar=TCP_COLLAR_S, reference_pseudo_word_level_timing="character_based",
         hypothesis_pseudo_word_level_timing="character_based_points",
     )  # fmt: skip
+    whoever = (greedy_orc_word_error_rate(said, heard), greedy_di_cp_word_error_rate(said, heard))
     return {
-        "wer": int(greedy_orc_word_error_rate(said, heard).errors),
+        "wer": min(int(each.errors) for each in whoever),
         "cpwer": int(cp_word_error_rate(said, heard).errors),
         "tcpwer": int(tcp.errors),
     }

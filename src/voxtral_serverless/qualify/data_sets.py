@@ -1,17 +1,20 @@
 """Recordings with references: SimSAMU, from the Hugging Face Hub, or a folder of one's own.
 
 Promises: nothing is decoded, and of the Hub only what is needed is downloaded, once; a call that cannot be used is told
-with its reason and leaves the others alone; the same choice always gives the same calls. Leaves out: whether a recording
-can be decoded, which the jobs tell.
+with its reason and leaves the others alone; the same choice always gives the same calls; whatever bytes files are named
+by, what is told of them can be written. Leaves out: whether a recording can be decoded, which the jobs tell.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from glob import escape
+from hashlib import sha256
 from itertools import count
 from pathlib import Path
 
@@ -42,6 +45,7 @@ AUDIO = frozenset({
 TEXTS = (".json", ".stm", ".srt", ".vtt")
 """References of texts, the best first."""
 RTTM = ".rttm"
+DIGEST_DIGITS = 12
 
 
 def load_data_set(chosen: str, settings: Settings, hours: float | None, language: str | None) -> DataSet:
@@ -54,15 +58,16 @@ def load_data_set(chosen: str, settings: Settings, hours: float | None, language
         InvalidJob: none of its references can be used.
         ModelUnavailable: it cannot be downloaded.
     """
-    if chosen == SIMSAMU:
-        folder = _simsamu(settings)
-        name, revision, language = SIMSAMU_REPOSITORY, folder.name, language or "fr"
-    else:
-        folder = expanded(chosen).absolute()
-        name, revision = folder.name, None
+    hosted = chosen == SIMSAMU
+    folder = _simsamu(settings) if hosted else expanded(chosen).absolute()
     if not folder.is_dir():
         raise SourceNotFound(f"--data {chosen!r} is neither {SIMSAMU!r} nor a folder.")
-    calls, skipped = _calls(folder)
+    recordings = _recordings(folder)
+    if hosted:
+        name, revision, language = SIMSAMU_REPOSITORY, folder.name, language or "fr"
+    else:
+        name, revision = _writable(folder.name), _revision(folder, recordings)
+    calls, skipped = _calls(folder, recordings)
     if not calls:
         raise InvalidJob(f"none of the recordings in {name!r} can be used: {' '.join(skipped[:3])}")
     return DataSet(name, revision, language, tuple(_some(calls, hours)), tuple(skipped))
@@ -91,18 +96,40 @@ def _check_names(names: Collection[str], name: str) -> None:
         raise ModelUnavailable(f"{name!r} has {counts['*.m4a']} recordings and {counts['*.json']} references.")
 
 
-def _calls(folder: Path) -> tuple[list[ReferenceCall], list[str]]:
-    """The calls of a folder in order of their names, and why others are none."""
-    calls: dict[str, ReferenceCall] = {}
-    skipped = []
+def _recordings(folder: Path) -> list[Path]:
     recordings = [file for file in sorted(folder.rglob("*")) if file.suffix.lower() in AUDIO and file.is_file()]
     if not recordings:
         raise SourceNotFound(f"there is no recording in the folder {folder.name!r}.")
+    return recordings
+
+
+def _revision(folder: Path, recordings: Iterable[Path]) -> str:
+    """Tells folders of one name apart, without reading all of them."""
+    return _digest(part for file in recordings for part in _name_and_size(file, folder))
+
+
+def _name_and_size(file: Path, folder: Path) -> tuple[bytes, bytes]:
+    return os.fsencode(file.relative_to(folder)), b"%d" % file.stat().st_size
+
+
+def _digest(parts: Iterable[bytes]) -> str:
+    return sha256(b"".join(sha256(part).digest() for part in parts)).hexdigest()[:DIGEST_DIGITS]
+
+
+def _writable(text: str) -> str:
+    """The text with "?" for what UTF-8 has no bytes for: Python's way to keep names of files that are no UTF-8."""
+    return text.encode(errors="replace").decode()
+
+
+def _calls(folder: Path, recordings: Iterable[Path]) -> tuple[list[ReferenceCall], list[str]]:
+    """The calls of a folder in order of their names, and why others are none."""
+    calls: dict[str, ReferenceCall] = {}
+    skipped = []
     for audio in recordings:
         try:
             call = _call(audio)
         except SourceUnreadable as error:
-            skipped.append(f"{audio.relative_to(folder)}: {error.message}")
+            skipped.append(_writable(f"{audio.relative_to(folder)}: {error.message}"))
         else:
             name = _unique(call.name, calls)
             calls[name] = replace(call, name=name)
@@ -122,11 +149,9 @@ def _call(audio: Path) -> ReferenceCall:
     Raises:
         SourceUnreadable: there is no reference, or none that can be used.
     """
-    beside = {file.suffix.lower(): file for file in audio.parent.glob(f"{_literally(audio.stem)}.*")}
-    speaking: list[SpokenSpan] = []
-    if rttm := beside.get(RTTM):
-        speaking = read_rttm(read_text(rttm), rttm.name)
-    texts = next((beside[ending] for ending in TEXTS if ending in beside), None)
+    beside = _beside(audio)
+    rttm, texts = beside.get(RTTM), next((beside[ending] for ending in TEXTS if ending in beside), None)
+    speaking = read_rttm(read_text(rttm), rttm.name) if rttm else []
     turns = list(_turns(texts, {one.speaker for one in speaking})) if texts else []
     turns = _attributed(turns, speaking) if speaking else list(_carried_on(turns))
     speaking = speaking or [SpokenSpan(name, turn.span) for turn in turns for name in sorted(_joint(turn.speaker))]
@@ -134,12 +159,15 @@ def _call(audio: Path) -> ReferenceCall:
         known = ", ".join((*TEXTS, RTTM))
         raise SourceUnreadable(f"no reference with anything in it lies beside it ({known}).")
     said = tuple(replace(turn, speaker=_first(turn.speaker, {one.speaker for one in speaking})) for turn in turns)
-    return ReferenceCall(audio.stem, audio, said, tuple(speaking))
+    references = (file.read_bytes() for file in (rttm, texts) if file)
+    digest = _digest((*_name_and_size(audio, audio.parent), *references))
+    return ReferenceCall(audio.stem, audio, said, tuple(speaking), digest)
 
 
-def _literally(stem: str) -> str:
-    """The stem as a pattern that only it matches."""
-    return re.sub(r"([*?\[])", r"[\1]", stem)
+def _beside(audio: Path) -> dict[str, Path]:
+    """By their endings, the files that have the recording's name: of `a.wav` not `a.1.stm`, which is of `a.1.wav`."""
+    alike = sorted(audio.parent.glob(f"{escape(audio.stem)}.*"))
+    return {file.suffix.lower(): file for file in alike if file.stem == audio.stem}
 
 
 def _turns(file: Path, known: Collection[str]) -> Iterable[SaidTurn]:

@@ -21,6 +21,8 @@ NOBODY = ""
 """The speaker of a text that names none."""
 MARKUP = re.compile(r"\{\\[^}]*\}|</?[^<>]*>")
 NOT_SCORED = "ignore_time_segment_in_scoring"
+NO_SPEAKERS = frozenset({"inter_segment_gap", "excluded_region"})
+"""What stands in a speaker's place in STM where nobody is heard or what is said does not count."""
 VOICE = re.compile(r"<v(?:\.[^ >]*)? (?P<name>[^<>]+)>")
 NAME = re.compile(r"\[(?P<bracketed>[^\[\]]{1,60})\]\s*|(?P<plain>[^\W\d][\w .'-]{0,40}?)\s?:\s+")
 
@@ -64,6 +66,8 @@ def read_rttm(content: str, name: str) -> list[SpokenSpan]:
 def read_stm(content: str, name: str) -> list[SaidTurn]:
     """What is said, by NIST's STM: file, channel, speaker, start, end, perhaps a label in angle brackets, the text.
 
+    Lines of gaps, of regions that do not count, and without a text are passed over.
+
     Raises:
         SourceUnreadable: a line is not as it should be.
     """
@@ -76,7 +80,7 @@ def read_stm(content: str, name: str) -> list[SaidTurn]:
         if words and re.fullmatch("<[^<>]*,[^<>]*>", words[0]):
             words = words[1:]
         text = " ".join(words)
-        if span.duration and text.lower() != NOT_SCORED:
+        if span.duration and text and text.lower() != NOT_SCORED and fields[2].lower() not in NO_SPEAKERS:
             turns.append(SaidTurn(fields[2], span, text))
     return sorted(turns, key=lambda turn: turn.span)
 

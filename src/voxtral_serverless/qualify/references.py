@@ -46,12 +46,14 @@ class ReferenceCall:
     Attributes:
         turns: Who says what when, in order of start; empty where only the speakers are known.
         speaking: Who speaks when, overlaps included, for the diarization error; in order of start.
+        digest: Of the recording's name and size and of what its references say: another where one of them was corrected.
     """
 
     name: str
     audio: Path
     turns: tuple[SaidTurn, ...]
     speaking: tuple[SpokenSpan, ...]
+    digest: str = ""
 
     @property
     def last_s(self) -> float:
@@ -69,7 +71,7 @@ class DataSet:
     """Recordings with references.
 
     Attributes:
-        revision: Of a repository, the commit; None for a folder.
+        revision: Of a repository, the commit; of a folder, a digest of its recordings' names and sizes; None without any.
         language: Spoken in all of them, ISO 639-1; None where that is not known.
         skipped: What was found and cannot be used, and why, a sentence each.
     """

@@ -1,9 +1,16 @@
 """How much of an answer is right: errors of words, of speakers and of time, and what speech has no text.
 
-The field's own tools count them: meeteval's ORC-WER (words, whoever is said to have said them; each reference turn is
-looked for where it fits best), cpWER (words of the right speaker) and tcpWER (within 5 s of where they are said), of words
-that are normal (`normaliser`); and pyannote.metrics' DER. They are no part of the worker and live in another Python, in a
-process of its own (`_scores`) beside the block. Coverage is counted here.
+The field's own tools count them, of words that are normal (`normaliser`): meeteval, words whoever said them (WER), words of
+the right speaker (cpWER) and within 5 s of where they are said (tcpWER); pyannote.metrics, the DER. They are no part of the
+worker and live in another Python, in a process of its own (`_scores`) beside the block. Coverage is counted here.
+
+WER is the smaller of two figures of meeteval, each of them too hard on one kind of answer. ORC-WER gives a turn of the
+reference whole to the speaker of the answer whom it fits best: where the answer has half of it from somebody else, right
+words count as wrong, and cpWER looks no worse than WER. DI-cpWER gives an entry of the answer whole to the speaker of the
+reference whom it fits best: the halves cost nothing, but an entry with words of two speakers does.
+
+tcpWER goes by the times of single words in a call where those of all turns can be true. References often have interpolated
+ones, words that last no time or five seconds: then the words of every turn of the call are spread over the turn.
 """
 
 from __future__ import annotations
@@ -12,9 +19,10 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +51,9 @@ SHORT_S = 0.6
 MIDDLE_S = 0.1
 NOBODY = ""
 """The speaker of all texts that no speaker is told of."""
+LONGEST_WORD_S = 2.0
+OUTSIDE_S = 0.5
+"""So far outside its turn a word may reach."""
 UNNAMED = "unknown"
 """How an RTTM of ours names nobody."""
 
@@ -94,10 +105,12 @@ class Scores:
 
 
 class Scorer:
-    """Asks the process. Made by `running_scorer`."""
+    """Asks the process, which begins with the first question and anew after one that failed. Made by `running_scorer`."""
 
-    def __init__(self, child: Child) -> None:
-        self._child = child
+    def __init__(self, start: Callable[[], AbstractAsyncContextManager[Child]]) -> None:
+        self._start = start
+        self._child: Child | None = None
+        self._running = AsyncExitStack()
         self._turn = asyncio.Lock()
 
     async def score(self, reference: ReferenceCall, answer: Mapping[str, Any], language: str | None) -> Scores:
@@ -111,7 +124,7 @@ class Scorer:
         said = [_segment(turn.speaker, turn.span, normalised(turn.text, language)) for turn in turns]
         question = {
             "reference": said,
-            "timed": [piece for turn in turns for piece in _timed(turn, language)],
+            "timed": [piece for turn in turns for piece in _timed(turn, language)] if _have_times(turns) else said,
             "hypothesis": _heard(answer, language),
             "speaking": _triples(reference.speaking),
             "found": None if timeline is None else _triples(timeline),
@@ -132,30 +145,50 @@ class Scorer:
 
     async def _ask(self, question: Mapping[str, Any]) -> Mapping[str, Any]:
         async with self._turn:
+            if self._child is None:
+                self._child = await self._running.enter_async_context(self._start())
             try:
-                await self._child.send(question)
-                answer = await self._child.receive()
-            except StageFailed as error:
-                raise self._failed(error.message) from error
-        if answer is None:
-            raise self._failed("it ended")
-        if "failed" in answer:
-            raise self._failed(str(answer["failed"]))
-        return answer
+                return await _answered(self._child, question)
+            except BaseException:
+                await self.end()  # what it says next, if anything, would be about this question
+                raise
 
-    def _failed(self, reason: str) -> StageFailed:
-        told = self._child.complaints().splitlines()[-1:]
-        return StageFailed(f"the process that counts errors failed: {' | '.join([reason, *told])}")
+    async def end(self) -> None:
+        """End the process, if there is one."""
+        self._child = None
+        await self._running.aclose()
+
+
+async def _answered(child: Child, question: Mapping[str, Any]) -> Mapping[str, Any]:
+    try:
+        await child.send(question)
+        answer = await child.receive()
+    except StageFailed as error:
+        raise _failed(child, error.message) from error
+    if answer is None:
+        raise _failed(child, "it ended")
+    if "failed" in answer:
+        raise _failed(child, str(answer["failed"]))
+    return answer
+
+
+def _failed(child: Child, reason: str) -> StageFailed:
+    told = child.complaints().splitlines()[-1:]
+    return StageFailed(f"the process that counts errors failed: {' | '.join([reason, *told])}")
 
 
 @asynccontextmanager
 async def running_scorer(python: str) -> AsyncIterator[Scorer]:
-    """The process that counts errors, of the interpreter `python`, beside the block."""
+    """What counts errors, in processes of the interpreter `python`, none of which outlives the block."""
     with workspace() as folder:
         environment = {name: value for name in MACHINE if (value := os.environ.get(name))}
         environment |= {"PYANNOTE_METRICS_ENABLED": "0", "MPLCONFIGDIR": str(folder), "TMPDIR": str(folder)}
-        async with running_child((python, "-c", BOOT, str(SCRIPT)), folder=folder, environment=environment) as child:
-            yield Scorer(child)
+        command = (python, "-c", BOOT, str(SCRIPT))
+        scorer = Scorer(partial(running_child, command, folder=folder, environment=environment))
+        try:
+            yield scorer
+        finally:
+            await scorer.end()
 
 
 def find_scoring_python(settings: Settings) -> str:
@@ -209,8 +242,19 @@ def _heard(answer: Mapping[str, Any], language: str | None) -> list[dict[str, An
     ]
 
 
+def _have_times(turns: Iterable[SaidTurn]) -> bool:
+    """Whether all words of the turns have times that can be true."""
+    return all(turn.words and all(_can_be(word.span, turn.span) for word in turn.words) for turn in turns)
+
+
+def _can_be(word: Span, turn: Span) -> bool:
+    """Whether a word of that turn may have been said then."""
+    inside = turn.start - OUTSIDE_S <= word.start and word.end <= turn.end + OUTSIDE_S
+    return inside and 0 < word.duration <= LONGEST_WORD_S
+
+
 def _timed(turn: SaidTurn, language: str | None) -> list[dict[str, Any]]:
-    """A turn word by word where its words have times and are the same alone as in the turn; else as a whole."""
+    """A turn word by word where its words are the same alone as in the turn; else as a whole."""
     alone = [(word.span, normalised(word.text, language)) for word in turn.words]
     whole = normalised(turn.text, language)
     if " ".join(words for _, words in alone if words) != whole:
