@@ -20,8 +20,8 @@ BEGIN, END = "<!-- gpu-figures -->", "<!-- /gpu-figures -->"
 FORMAT = 1
 NONE = "\u2013"
 COMMAND = """```sh
-docker run --rm --gpus all -e HF_TOKEN=hf_… -v "$PWD/report:/report" -v voxtral-cache:/root/.cache \\
-  voxtral-serverless voxtral-serverless qualify --report /report
+docker run --rm --gpus all -e HF_TOKEN=hf_… -e ALIGNMENT_LANGUAGES=fr -v "$PWD/report:/report" \\
+  -v voxtral-cache:/root/.cache voxtral-serverless voxtral-serverless qualify --report /report
 ```"""
 
 
@@ -99,6 +99,8 @@ def reports() -> dict[str, dict[str, Any]]:
 
 def refused(report: Mapping[str, Any]) -> str:
     """Why a report has no place in the section; nothing where it has."""
+    if report["situation"]["engine_elsewhere"]:
+        return "its engine was elsewhere, on who knows which GPU"
     if not report["situation"]["machine"]["gpus"]:
         return "it was not made on a GPU"
     return "" if report["situation"]["engine"] == "vllm" else "it was made by the embedded engine"

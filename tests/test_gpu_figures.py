@@ -77,7 +77,11 @@ def test_rows_are_the_newest_of_each_machine(clone: Path) -> None:
 
 @pytest.mark.parametrize(
     ("facts", "why"),
-    [({"machine": {"gpus": []}}, "it was not made on a GPU"), ({"engine": "embedded"}, "by the embedded engine")],
+    [
+        ({"machine": {"gpus": []}}, "it was not made on a GPU"),
+        ({"engine": "embedded"}, "by the embedded engine"),
+        ({"engine_elsewhere": True}, "its engine was elsewhere"),
+    ],
 )
 def test_report_of_something_else_is_refused(clone: Path, facts: dict[str, Any], why: str) -> None:
     commit(clone, "processor", **facts)

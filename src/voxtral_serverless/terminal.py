@@ -16,7 +16,7 @@ from voxtral_serverless.transcription.plan import Utterance
 if TYPE_CHECKING:
     import rich.progress
 
-    from voxtral_serverless.qualify.examination import Telling
+    from voxtral_serverless.qualify.measuring import Telling
     from voxtral_serverless.qualify.units import Reading
 
 
@@ -69,26 +69,41 @@ class _UnitBars:
         self._bars = bars
         self._task = bars.add_task("starting", total=None)
 
+    def says(self, text: str) -> None:
+        """Leave a line."""
+        self._bars.console.print(text, markup=False, highlight=False)
+
     def begun(self, unit: str, number: int, total: int) -> None:
         """Move the bar."""
         self._bars.update(self._task, completed=number - 1, total=total, description=unit)
 
+    def goes_on(self, unit: str, seconds: float) -> None:
+        """Nothing: the bar's clock tells it."""
+
     def ended(self, unit: str, reading: Reading) -> None:
         """Leave a line about what failed."""
         if "failed" in reading:
-            self._bars.console.print(f"{unit}: {reading['failed']}", markup=False, highlight=False)
+            self.says(f"{unit}: {reading['failed']}")
 
 
 class _Lines:
     def __init__(self) -> None:
         self._began = 0.0
 
+    def says(self, text: str) -> None:
+        """Say it."""
+        typer.echo(text, err=True)
+
     def begun(self, unit: str, number: int, total: int) -> None:
         """Say so."""
         self._began = time.monotonic()
-        typer.echo(f"[{number}/{total}] {unit} …", err=True)
+        self.says(f"[{number}/{total}] {unit} …")
+
+    def goes_on(self, unit: str, seconds: float) -> None:
+        """Say how long it has taken."""
+        self.says(f"{unit}: {seconds / 60:.0f} min …")
 
     def ended(self, unit: str, reading: Reading) -> None:
         """Say how long it took, or why it failed."""
         took_s = time.monotonic() - self._began
-        typer.echo(f"{unit}: {reading.get('failed') or f'{took_s:.1f} s'}", err=True)
+        self.says(f"{unit}: {reading.get('failed') or f'{took_s:.1f} s'}")

@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import leftovers
+from tests.fakes.vllm_server import Manners
 from tests.media import CALL
-from voxtral_serverless.qualify.ledger import FILE
+from tests.runpod_worker.scenarios import own_engine
+from voxtral_serverless.qualify.ledger import FILE, FORMAT
 
 COMMAND = (sys.executable, "-m", "voxtral_serverless", "qualify")
 SHORT = ("--language", "en", "--skip", "accuracy", "--minutes", "0.1", "--at-once", "1", "--at-once", "2")
@@ -94,6 +96,9 @@ def test_interrupted_anywhere_it_goes_on(
     assert first.returncode == (-number if number == signal.SIGKILL else 128 + number)
     if number != signal.SIGKILL:
         assert leftovers(temporary) == []
+        so_far = json.loads((report / "report.json").read_text("utf-8"))
+        assert "start/warm" in so_far["situation"]["missing"], "what there is is told, and what there is not"
+        assert set(so_far["readings"]) == {"start/cold"}
     before = units_in(report)
     done = qualified(data, report, *QUICK)
     assert done.returncode in {0, 1}, done.stderr
@@ -119,6 +124,32 @@ def test_a_stage_that_was_measured_before_keeps_its_figures(data: Path, tmp_path
     )
 
 
+def test_what_a_later_start_asks_for_differently_is_measured_anew(data: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report"
+    speed_alone = ("--skip", "start", "--skip", "analysis")
+    qualified(data, report, *QUICK, *speed_alone)
+    shutil.copy(data / "call.ogg", data / "another.ogg")
+    shutil.copy(data / "call.stm", data / "another.stm")
+    again = qualified(data, report, *QUICK, *speed_alone, "--at-once", "1")
+    assert again.stderr.count("speed/turns/0.1min/1 …") == 1, "there are other recordings"
+    told = json.loads((report / "report.json").read_text("utf-8"))
+    assert set(told["readings"]) == {"speed/turns/0.1min/1", "speed/turns/0.1min/2"}
+    assert told["situation"]["data"]["calls"] == 2
+
+
+def test_another_setting_is_another_report(data: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report"
+    first = qualified(data, report, *QUICK, "--skip", "analysis", "--skip", "speed")
+    assert first.returncode == 0, first.stderr
+    other = subprocess.run(
+        [*COMMAND, "--data", data, "--report", report, *QUICK], env=environment(MAX_CLIP_S="20"),
+        capture_output=True, text=True, check=False, timeout=WAIT_S,
+    )  # fmt: skip
+    assert other.returncode == 1
+    assert "something else (settings.max_clip_s: 30.0, now 20.0)" in other.stderr
+    assert json.loads((report / "report.json").read_text("utf-8"))["situation"]["settings"]["max_clip_s"] == 30
+
+
 def test_robust_as_far_as_the_embedded_engine_goes(data: Path, tmp_path: Path, temporary: Path) -> None:
     report = tmp_path / "report"
     rest = ("--skip", "start", "--skip", "analysis", "--skip", "speed", "--longest", "1.5")
@@ -131,7 +162,7 @@ def test_robust_as_far_as_the_embedded_engine_goes(data: Path, tmp_path: Path, t
     hostile = readings["robustness/hostile"]
     assert (hostile["files"], hostile["leaked_bytes"], hostile["crashed"]) == (80, 0, 0)
     assert hostile["refused"] + hostile["harmless"] == 80
-    assert readings["robustness/bad_token"]["reached"] is False
+    assert "the Hub has not judged the token" in readings["robustness/bad_token"]["failed"]
     assert readings["robustness/longest"]["duration_s"] == pytest.approx(90)
     assert leftovers(temporary) == []
 
@@ -155,13 +186,29 @@ def test_bad_input_is_told_in_one_line(data: Path, tmp_path: Path, options: tupl
 def test_another_machines_folder_is_refused_quickly(data: Path, tmp_path: Path) -> None:
     report = tmp_path / "report"
     report.mkdir()
-    head = {"format": 1, "began": "2026-11-23T08:00:00+00:00"}
+    head = {"format": FORMAT, "began": "2026-11-23T08:00:00+00:00"}
     (report / FILE).write_text(f"{json.dumps(head)}\n{json.dumps({'subject': {'version': '0.0.9'}})}\n")
     began = time.monotonic()
     done = qualified(data, report, *QUICK)
     assert done.returncode == 1
     assert done.stderr.startswith("invalid_configuration: the folder holds measurements of something else")
     assert time.monotonic() - began < WAIT_S / 2
+
+
+def test_an_engine_that_does_not_start_ends_it(data: Path, tmp_path: Path, temporary: Path) -> None:
+    """It is not waited for a second and a third time, and what is known is told."""
+    engine = own_engine(tmp_path, Manners(start="exit"))
+    report = tmp_path / "report"
+    done = subprocess.run(
+        [*COMMAND, "--data", data, "--report", report, *QUICK], env=environment(**engine),
+        capture_output=True, text=True, check=False, timeout=WAIT_S,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("engine_unavailable:")
+    told = json.loads((report / "report.json").read_text("utf-8"))
+    assert list(told["readings"]) == ["start/cold"]
+    assert told["situation"]["missing"] == ["start/warm"]
+    assert leftovers(temporary) == []
 
 
 def test_without_an_engine_nothing_is_measured(data: Path, tmp_path: Path) -> None:

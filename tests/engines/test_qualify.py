@@ -217,7 +217,7 @@ async def test_an_engine_killed_while_it_transcribes(
             return results[-1]
 
         deaths = engine.deaths
-        reading = await robustness.killed_engine_unit(job, engine).measure()
+        reading = await robustness.killed_engine(job, engine)
     assert engine.deaths == deaths + 1
     undisturbed_s, disturbed_s = (result.meta.timings["transcription"] for result in results)
     assert disturbed_s > undisturbed_s + RESTART_S, "the transcription waited for the next engine"

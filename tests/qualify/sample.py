@@ -34,6 +34,11 @@ def situation(**other: Any) -> Reading:
         "gpu_price": {"usd_per_hour": 0.69, "source": "as given"},
         "normaliser": "lower case, no punctuation.",
         "plan": "turns",
+        "plans": ["turns", "windows"],
+        "settings": {"diarizer": "auto", "max_requests": 64, "vllm_extra_args": ""},
+        "max_concurrency": 8,
+        "engine_elsewhere": False,
+        "missing": [],
         "skipped_stages": [],
         **other,
     }  # fmt: skip
@@ -78,11 +83,11 @@ KILLED: Reading = {
     "done": True, "took_s": 60.0, "undisturbed_s": 5.0, "texts": 20, "texts_undisturbed": 20, "left": 0,
 }  # fmt: skip
 TOKEN: Reading = {
-    "reached": True, "code": "model_unavailable", "message": "the token is not known.", "took_s": 1.0, "token_shown": False,
+    "code": "model_unavailable", "message": "the token is not known.", "took_s": 1.0, "token_shown": False,
 }  # fmt: skip
 LONGEST: Reading = {
     "minutes": 150.0, "took_s": 130.0, "duration_s": 9000.0, "turns": 1500, "turns_without_text": 0,
-    "last_turn_end_s": 8999.0, "warnings": [], "peaks": {**PEAKS, "disk_mib": 900},
+    "last_turn_end_s": 8999.0, "speech_s": 8000.0, "written_s": 8100.0, "summary": True, "sentiment": True, "warnings": [], "peaks": {**PEAKS, "disk_mib": 900},
 }  # fmt: skip
 
 
@@ -110,3 +115,9 @@ def readings(**other: Reading | None) -> dict[str, Reading]:
     }
     replaced = whole | {name.replace("__", "/"): one for name, one in other.items() if one is not None}
     return {name: one for name, one in replaced.items() if other.get(name.replace("/", "__"), one) is not None}
+
+
+def without(*units: str) -> tuple[dict[str, Reading], Reading]:
+    """The readings without these units, and a situation that knows that they are missing."""
+    whole = readings()
+    return {name: one for name, one in whole.items() if name not in units}, situation(missing=list(units))

@@ -8,7 +8,7 @@ import pytest
 
 from tests.qualify.sample import PEAKS, call, judged, readings, situation, timed
 from voxtral_serverless.qualify.findings import Failure, find
-from voxtral_serverless.qualify.findings_values import plain
+from voxtral_serverless.qualify.findings_values import Tally, plain
 from voxtral_serverless.qualify.units import Reading
 
 
@@ -33,7 +33,7 @@ def test_accuracy_of_all_calls_together() -> None:
 
 def test_what_nobody_measured_has_no_rate() -> None:
     nothing = call(wer_errors=None, cpwer_errors=None, tcpwer_errors=None, der=None, der_collar=None)
-    found = find({"accuracy/one/given": nothing}, situation()).given
+    found = find({"accuracy/one/given": nothing}, situation(missing=["accuracy/two/given", "accuracy/two/free"])).given
     rates = (found.wer.rate, found.cpwer.rate, found.tcpwer.rate, found.der.rate, found.der_collar.rate)
     assert rates == (None,) * 5
     assert (found.calls.measured, found.calls.expected, found.calls.complete) == (1, 2, False)
@@ -56,7 +56,7 @@ def test_speed_of_calls() -> None:
 def test_slowest_of_long_calls_is_what_a_worker_carries() -> None:
     found = find(readings(), situation()).loaded
     assert found.slowest is not None
-    assert (found.slowest.plan, found.slowest.minutes, found.lengths, found.failed) == ("turns", 60.0, 2, 0)
+    assert (found.slowest.plan, found.slowest.minutes, found.lengths) == ("turns", 60.0, Tally(2, 0, 0))
 
 
 def test_analysis_is_counted() -> None:

@@ -134,6 +134,12 @@ def test_files_take_the_place_of_older_ones(tmp_path: Path) -> None:
     assert json.loads((folder / "report.json").read_text())["format"] == 1
 
 
+def test_a_name_that_is_no_text_is_no_reason_for_no_report(tmp_path: Path) -> None:
+    write_report(tmp_path, readings(), situation(command="voxtral-serverless qualify --data appel_\udce9t\udce9"))
+    for name in ("report.json", "report.md", "report.html"):
+        assert "appel" in (tmp_path / name).read_text("utf-8")
+
+
 def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputUnwritable):

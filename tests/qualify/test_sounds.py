@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from voxtral_serverless.contract import JobResult, Meta, Transcription
+from voxtral_serverless.errors import StageFailed
 from voxtral_serverless.qualify.jobs import run_job
 from voxtral_serverless.qualify.sounds import SOUNDS, unit, write
 from voxtral_serverless.services import embedded_services
@@ -51,7 +52,7 @@ def answered(*texts: str | None) -> JobResult:
 @pytest.mark.parametrize(
     ("texts", "words"),
     [
-        ((), 0), ((None, ""), 0), (("… ♪ !",), 0), (("Sous-titrage ST'501", None), 2), (("merci d'avoir regardé", "à bientôt"), 5),
+        ((), 0), (("", ""), 0), (("… ♪ !",), 0), (("Sous-titrage ST'501", ""), 2), (("merci d'avoir regardé", "à bientôt"), 5),
     ],
 )  # fmt: skip
 async def test_words_are_counted(texts: tuple[str | None, ...], words: int) -> None:
@@ -65,6 +66,14 @@ async def test_words_are_counted(texts: tuple[str | None, ...], words: int) -> N
     reading = await unit("music", transcribe, 6).measure()
     assert (reading["minutes"], reading["words"]) == (0.1, words)
     assert heard == [6.0]
+
+
+async def test_what_could_not_be_transcribed_is_not_silence() -> None:
+    async def transcribe(_file: Path) -> JobResult:
+        return answered("", None)
+
+    with pytest.raises(StageFailed):
+        await unit("music", transcribe, 6).measure()
 
 
 @pytest.mark.parametrize("name", SOUNDS)

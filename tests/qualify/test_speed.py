@@ -139,6 +139,8 @@ def test_every_plan_that_is_possible_the_usual_one_first(stand: Stand) -> None:
     by_hand = aligned.by("turns")
     assert stand.plans == french.plans == ("turns",)
     assert aligned.plans == ("windows", "turns")
+    unknown = replace(aligned, data=replace(stand.data, language=None))
+    assert unknown.plans == ("windows", "turns"), "as of any job whose language is not told"
     assert replace(aligned, services=by_hand).plans == ("turns", "windows")
     assert by_hand.settings.transcription_plan == "turns"
     names = [unit.name for unit in speed.units(aligned, [0.5, 60], [1, 8])]
@@ -158,6 +160,3 @@ async def test_starts_are_timed(tmp_path: Path) -> None:
     for reading in readings.values():
         assert isinstance(reading["ready_s"], float)
         assert reading["phases_s"] == {}
-    (tmp_path / start.CACHE / "vllm").mkdir(parents=True)
-    start.forget_caches(tmp_path)
-    assert not (tmp_path / start.CACHE).exists()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
+from pydantic import JsonValue
 
-from tests.qualify.sample import HOSTILE, KILLED, LONGEST, TOKEN, call, judged, readings, situation, timed
+from tests.qualify.sample import HOSTILE, KILLED, LONGEST, TOKEN, call, judged, readings, situation, timed, without
 from voxtral_serverless.qualify.findings import find
 from voxtral_serverless.qualify.targets import TARGETS, Verdict, tallied, verdicts
 from voxtral_serverless.qualify.units import Reading
@@ -15,7 +17,8 @@ FAILED: Reading = {"failed": "stage_failed: it did."}
 
 
 def verdict(which: str, facts: Reading | None = None, **other: Reading | None) -> Verdict:
-    facts = facts or situation()
+    missing = [name.replace("__", "/") for name, one in other.items() if one is None]
+    facts = {**(facts or situation()), "missing": list[JsonValue](missing)}
     found = verdicts(find(readings(**other), facts), facts)
     return next(one for one in found if one.id == which)
 
@@ -66,6 +69,8 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ("coverage", given(speech_s=200.0, covered_s=198.999), "missed"),
     ("music", {"sounds__music": {"minutes": 1.0, "words": 0, "text": ""}}, "met"),
     ("music", {"sounds__music": {"minutes": 60.0, "words": 1, "text": "a"}}, "missed"),  # printed as 0.0
+    ("music", {"sounds__music": {"minutes": 0.5, "words": 0, "text": ""}}, "unmeasured"),
+    ("music", {"sounds__music": {"minutes": 0.5, "words": 1, "text": "a"}}, "missed"),
     ("call", {"speed__turns__5min__1": timed(5, 1, 25)}, "met"),  # 300 s / 25 = 12 s
     ("call", {"speed__turns__5min__1": timed(5, 1, 24.99)}, "missed"),
     ("call", {"speed__turns__5min__1": timed(5, 3, 30, jobs_s=[30.0, 11.0, 12.0])}, "met"),  # the median
@@ -79,17 +84,22 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ("killed_engine", {"robustness__killed_engine": {**KILLED, "done": False}}, "missed"),
     ("killed_engine", {"robustness__killed_engine": {**KILLED, "texts": 19}}, "missed"),
     ("killed_engine", {"robustness__killed_engine": {**KILLED, "left": 1}}, "missed"),
+    ("killed_engine", {"robustness__killed_engine": {**KILLED, "texts": 0, "texts_undisturbed": 0}}, "unmeasured"),
     ("bad_token", {"robustness__bad_token": {**TOKEN, "took_s": 30.0}}, "met"),
     ("bad_token", {"robustness__bad_token": {**TOKEN, "took_s": 30.1}}, "missed"),
     ("bad_token", {"robustness__bad_token": {**TOKEN, "code": "internal_error"}}, "missed"),
     ("bad_token", {"robustness__bad_token": {**TOKEN, "token_shown": True}}, "missed"),
-    ("bad_token", {"robustness__bad_token": {**TOKEN, "reached": False}}, "unmeasured"),
-    ("bad_token", {"robustness__bad_token": {**TOKEN, "reached": False, "token_shown": True}}, "missed"),
     ("longest", {"robustness__longest": {**LONGEST, "last_turn_end_s": 9000.01}}, "met"),  # times have two decimals
     ("longest", {"robustness__longest": {**LONGEST, "last_turn_end_s": 9000.5}}, "missed"),
     ("longest", {"robustness__longest": {**LONGEST, "turns_without_text": 1}}, "missed"),
     ("longest", {"robustness__longest": {**LONGEST, "turns": 0, "last_turn_end_s": 0.0}}, "missed"),
     ("longest", {"robustness__longest": {**LONGEST, "minutes": 10.0}}, "unmeasured"),
+    ("longest", {"robustness__longest": {**LONGEST, "duration_s": 8998.9}}, "missed"),
+    ("longest", {"robustness__longest": {**LONGEST, "last_turn_end_s": 8939.0}}, "missed"),
+    ("longest", {"robustness__longest": {**LONGEST, "written_s": 7200.0}}, "met"),  # 90 % of what seems to be speech
+    ("longest", {"robustness__longest": {**LONGEST, "written_s": 7199.0}}, "missed"),
+    ("longest", {"robustness__longest": {**LONGEST, "summary": False}}, "missed"),
+    ("longest", {"robustness__longest": {**LONGEST, "sentiment": False}}, "missed"),
     ("longest", {"robustness__longest": FAILED}, "missed"),
 ]
 
@@ -128,6 +138,31 @@ def test_larger_card_proves_nothing(total_mib: int | None, times: float, outcome
     assert (found.outcome, found.remark) == (outcome, remark)
 
 
+def test_two_cards_are_not_one() -> None:
+    facts = card(23_034)
+    assert isinstance(facts["machine"], dict)
+    two: Any = 2 * facts["machine"]["gpus"]  # type: ignore[operator]
+    found = verdict("call", {**facts, "machine": {**facts["machine"], "gpus": two}})
+    assert (found.outcome, found.remark) == ("unmeasured", "on 2 GPUs, the target is for one")
+
+
+def test_an_engine_elsewhere_says_nothing_of_this_card_nor_of_its_price() -> None:
+    facts = {**card(None), "engine_elsewhere": True}
+    found = verdict("call", facts)
+    assert (found.outcome, found.remark) == ("unmeasured", "the engine is elsewhere; without a GPU")
+    found = verdict("cost", {**facts, "gpu_price": {"usd_per_hour": None, "source": ""}})
+    assert (found.outcome, found.remark) == ("unmeasured", "the engine is elsewhere, and its price not given")
+    assert verdict("throughput", facts).outcome == "met"
+
+
+def test_a_worker_that_takes_fewer_jobs_is_told() -> None:
+    for which in ("throughput", "cost"):
+        assert "MAX_CONCURRENCY" not in verdict(which).remark
+        found = verdict(which, situation(max_concurrency=4))
+        assert found.outcome == "met"
+        assert "a worker does as many with MAX_CONCURRENCY=8" in found.remark
+
+
 def test_usual_plan_decides() -> None:
     slow: dict[str, Reading | None] = {"speed__windows__60min__8": timed(60, 8, 10)}
     assert verdict("throughput", **slow).outcome == "met"
@@ -136,7 +171,8 @@ def test_usual_plan_decides() -> None:
 
 @pytest.mark.parametrize("which", ["throughput", "cost"])
 def test_short_calls_do_not_tell_what_a_worker_can_carry(which: str) -> None:
-    found = verdict(which, speed__turns__5min__8=None, speed__turns__60min__8=None)
+    short = {name: one for name, one in readings().items() if not re.fullmatch("speed/turns/(5|60)min/8", name)}
+    found = next(one for one in verdicts(find(short, situation()), situation()) if one.id == which)
     assert (found.outcome, found.measured) == ("unmeasured", "not measured")
 
 
@@ -151,6 +187,7 @@ FAULTS: list[tuple[str, dict[str, Any], str]] = [
     ("throughput", {"speed__turns__60min__8": FAILED, "speed__turns__5min__8": FAILED}, "2 of 2 readings failed"),
     ("labels", {"analysis__call-1": FAILED}, "1 of 30 readings failed"),
     ("labels", {"analysis__call-1": None}, "29 of 30 calls"),
+    ("throughput", {"speed__turns__60min__8": None}, "1 of 2 lengths; calls of 5 min"),
     ("killed_engine", {"robustness__killed_engine": FAILED}, "stage_failed: it did."),
     ("hostile", {"robustness__hostile": FAILED}, "stage_failed: it did."),
 ]
@@ -173,6 +210,19 @@ def test_missed_stays_missed_where_readings_failed() -> None:
     assert verdict("der", **other).outcome == "missed"
     slow = {**at_eight(50), "speed__turns__5min__8": FAILED}
     assert verdict("throughput", **slow).outcome == "missed"
+
+
+def test_a_call_in_which_nobody_was_told_apart_has_no_errors_of_speakers_and_is_told() -> None:
+    found = verdict("der", accuracy__two__given=call(der=None, der_collar=None))
+    assert (found.outcome, found.measured, found.remark) == ("unmeasured", "6.00 %", "over 1 of 2 calls")
+
+
+def test_what_an_interrupted_start_left_out_is_missing_in_a_later_one_too() -> None:
+    """With the stages skipped, which then know nothing of the data set."""
+    found, facts = without("accuracy/two/given", "speed/turns/60min/8")
+    facts |= {"skipped_stages": ["accuracy", "speed"]}
+    outcomes = {one.id: one.outcome for one in verdicts(find(found, facts), facts)}
+    assert {outcomes[which] for which in ("der", "cpwer", "coverage", "throughput", "cost")} == {"unmeasured"}
 
 
 def test_calls_without_words_are_told() -> None:

@@ -66,8 +66,7 @@ def qualify(
             longest_minutes=longest, sound_s=sounds, gpu_price=gpu_price,
             stages=_stages(skip or []),
         )  # fmt: skip
-        examined = _examined(settings, options, report, fresh=fresh)
-        raise typer.Exit(_reported(examined, report))
+        raise typer.Exit(_examine(settings, options, report, fresh=fresh))
 
 
 def _stages(skipped: Sequence[str]) -> tuple[StageName, ...]:
@@ -86,21 +85,28 @@ def _language(given: str | None) -> str | None:
     return parse_options({"language": given} if given else {}).language
 
 
-def _examined(settings: Settings, options: Options, folder: Path, *, fresh: bool) -> Examined:
+def _examine(settings: Settings, options: Options, folder: Path, *, fresh: bool) -> int:
+    """Measure, and report; the exit status."""
     from voxtral_serverless.qualify.examination import examine
     from voxtral_serverless.terminal import terminal_telling
 
     command = shlex.join(["voxtral-serverless", *sys.argv[1:]])
-    with terminal_telling() as telling:
-        return run_to_its_end(examine(settings, options, folder, telling, command=command, fresh=fresh))
+    found: list[Examined] = []
+    try:
+        with terminal_telling() as telling:
+            run_to_its_end(examine(settings, options, folder, telling, found.append, command=command, fresh=fresh))
+    finally:
+        statuses = [_reported(examined, folder) for examined in found]
+    return max(statuses)
 
 
 def _reported(examined: Examined, folder: Path) -> int:
     """Write the report, print its verdicts; the exit status."""
     from voxtral_serverless.qualify.report.report import write_report
+    from voxtral_serverless.qualify.units import is_whole
 
     verdicts = write_report(folder, examined.readings, examined.situation, python=examined.python)
-    failed = sum("failed" in reading for reading in examined.readings.values())
+    failed = sum(not is_whole(reading) for reading in examined.readings.values())
     for verdict in verdicts:
         remark = f" ({verdict.remark})" if verdict.remark else ""
         typer.echo(f"{verdict.outcome:<10}  {verdict.target}: {verdict.measured}{remark}")

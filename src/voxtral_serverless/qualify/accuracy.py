@@ -33,12 +33,17 @@ def units(stand: Stand, scorer: Scorer, sound_s: float) -> Iterator[Unit]:
     for call in stand.data.calls:
         for given in (True, False):
             name = f"accuracy/{call.name}/{'given' if given else 'free'}"
-            yield Unit(name, partial(_scored, stand, scorer, call, given=given))
+            yield Unit(name, partial(_scored, stand, scorer, call, given=given), _of(call), call.last_s)
     if isinstance(stand.services.diarizer, PyannoteDiarizer):
         for call in stand.data.calls[:STOCK_CALLS]:
-            yield Unit(f"accuracy/{call.name}/stock", partial(_beside_stock, stand, call))
+            yield Unit(f"accuracy/{call.name}/stock", partial(_beside_stock, stand, call), _of(call))
     for name in sounds.SOUNDS:
         yield sounds.unit(name, partial(_heard_in, stand), sound_s)
+
+
+def _of(call: ReferenceCall) -> Reading:
+    """A call whose reference was corrected is measured anew."""
+    return {"call": call.digest}
 
 
 async def _scored(stand: Stand, scorer: Scorer, call: ReferenceCall, *, given: bool) -> Reading:

@@ -1,44 +1,41 @@
 """The story of an examination: the stages in their order, unit by unit, each measured once and written down.
 
 Promises: what is measured is on the disk before the next unit begins, so that whoever interrupts it loses one unit; a unit
-that fails is told as failed, and tried anew with the next start; nothing of the services is left when it ends. Leaves
+that fails is told as failed, and tried anew with the next start; nothing of the services is left when it ends, and then
+there is a report, whatever ended it. Leaves
 out: what is measured in a stage (its own module), and what the readings mean (`findings`, `targets`).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Literal, Protocol, get_args
+from typing import Literal, get_args
 
 from voxtral_serverless import __version__
-from voxtral_serverless.concurrency import in_daemon_thread, together
-from voxtral_serverless.contract import JobResult
-from voxtral_serverless.engine.machine import seen_gpus
-from voxtral_serverless.engine.server import VllmServer
-from voxtral_serverless.errors import VoxtralError, public_error
-from voxtral_serverless.progress import Events
+from voxtral_serverless.concurrency import in_daemon_thread
+from voxtral_serverless.errors import EngineUnavailable, VoxtralError
 from voxtral_serverless.qualify import accuracy, analysis, robustness, speed, start
-from voxtral_serverless.qualify.data_sets import load_data_set
-from voxtral_serverless.qualify.jobs import run_job
+from voxtral_serverless.qualify.data_sets import SIMSAMU, load_data_set
 from voxtral_serverless.qualify.labelled_calls import labelled_calls
 from voxtral_serverless.qualify.ledger import Ledger, open_ledger
 from voxtral_serverless.qualify.material import Material
+from voxtral_serverless.qualify.measuring import Measuring, Telling
 from voxtral_serverless.qualify.normaliser import STATEMENT
 from voxtral_serverless.qualify.prices import price_of
 from voxtral_serverless.qualify.references import DataSet
 from voxtral_serverless.qualify.scores import Scorer, find_scoring_python, running_scorer
-from voxtral_serverless.qualify.situation import Facts, Situation, look_around
+from voxtral_serverless.qualify.situation import Facts, Situation, find_models, look_around, on_used_gpus
 from voxtral_serverless.qualify.stand import Stand
 from voxtral_serverless.qualify.units import Reading, Unit
-from voxtral_serverless.qualify.watch import watching
 from voxtral_serverless.services import running_services
 from voxtral_serverless.settings import Settings
+from voxtral_serverless.torch_parts import find_python
 from voxtral_serverless.workspace import sweep_leftovers, workspace
 
 log = logging.getLogger(__name__)
@@ -46,8 +43,6 @@ log = logging.getLogger(__name__)
 StageName = Literal["start", "accuracy", "analysis", "speed", "robustness"]
 STAGES: tuple[StageName, ...] = get_args(StageName)
 ON_RECORDINGS: frozenset[StageName] = frozenset({"accuracy", "speed", "robustness"})
-KILLED_S = 120.0
-"""Length of the call in whose middle the engine is killed."""
 
 
 @dataclass(frozen=True)
@@ -77,16 +72,6 @@ class Options:
     stages: tuple[StageName, ...] = STAGES
 
 
-class Telling(Protocol):
-    """Who hears how far an examination is."""
-
-    def begun(self, unit: str, number: int, total: int) -> None:
-        """A unit begins, so manieth of those of its stages that there are."""
-
-    def ended(self, unit: str, reading: Reading) -> None:
-        """It was measured, or has failed."""
-
-
 @dataclass(frozen=True)
 class Examined:
     """What an examination has found so far.
@@ -102,68 +87,116 @@ class Examined:
     python: str | None
 
 
+Conclude = Callable[[Examined], None]
+
+
 async def examine(
-    settings: Settings, options: Options, folder: Path, telling: Telling, *, command: str, fresh: bool = False
-) -> Examined:
-    """Measure what is not measured yet; `folder` keeps it.
+    settings: Settings,
+    options: Options,
+    folder: Path,
+    telling: Telling,
+    conclude: Conclude,
+    *,
+    command: str,
+    fresh: bool = False,
+) -> None:
+    """Measure what is not measured yet; `folder` keeps it. `conclude` is told what there is at the end, be it an early one.
+
+    What is cheap comes first, so that whoever waits for gigabytes has no other mistake to hear of afterwards.
 
     Raises:
-        VoxtralError: it cannot begin: a model, the data set or the engine is missing, or the folder is another's.
+        VoxtralError: it cannot begin, or go on: a model, the data set or the engine is missing, or the folder is another's.
     """
     sweep_leftovers()
     python = await _scoring_python(settings, options)
     situation = await look_around(settings)
-    data = await _data_set(settings, options)
-    with open_ledger(folder, situation.subject(data), fresh=fresh) as ledger:
-        if "start" in options.stages and not settings.vllm_base_url:
-            await _measure(ledger, list(start.units(settings, folder)), telling)
-            start.forget_caches(folder)
-        plan = "turns"
-        if set(options.stages) - {"start"}:
-            async with _stand(settings, data) as stand, _scorer(python, options) as scorer:
-                plan = stand.plans[0]
-                await _measure(ledger, list(_units(stand, scorer, options)), telling)
-        facts = _described(situation, data, options, command) | {"began": ledger.began, "ended": _now(), "plan": plan}
-        return Examined(facts, dict(ledger.readings), python)
+    data = await _data_set(settings, options, telling)
+    with open_ledger(folder, fresh=fresh) as ledger:
+        ledger.examines(situation.subject(data))
+        telling.says("looking for the models; what is not on this machine is downloaded …")
+        models = await find_models(settings)
+        ledger.examines({"models": models})
+        situation = await on_used_gpus(settings, situation)
+        if data.calls:
+            ledger.tell({"data": _data_facts(data)})
+        try:
+            await _Examiner(options, ledger, telling, python).measure_all(settings, data)
+        finally:
+            if ledger.readings:
+                facts = _described(situation, models, options, command) | _told(ledger)
+                conclude(Examined(facts, ledger.current(), python))
+
+
+@dataclass(frozen=True)
+class _Examiner:
+    """Goes through the stages."""
+
+    options: Options
+    ledger: Ledger
+    telling: Telling
+    python: str | None
+
+    async def measure_all(self, settings: Settings, data: DataSet) -> None:
+        """Every stage, each with what it needs."""
+        if "start" in self.options.stages and not settings.vllm_base_url:
+            await self._measure_starts(settings)
+        if set(self.options.stages) - {"start"}:
+            self.telling.says("starting the engine …")
+            async with _stand(settings, data) as stand:
+                await self._measure_on(stand)
+
+    async def _measure_starts(self, settings: Settings) -> None:
+        with workspace() as caches:
+            units = list(start.units(settings, caches))
+            self.ledger.plan("start", units)
+            measuring = Measuring(self.ledger, self.telling, units)
+            for unit in units:
+                await measuring.measure([unit])
+                _give_up_without_engine(self.ledger.readings[unit.name])
+
+    async def _measure_on(self, stand: Stand) -> None:
+        """The stages that need the parts, ready. The process that counts errors ends with the stage that needs it."""
+        if stand.data.calls:
+            self.ledger.tell({"plans": list(stand.plans)})
+        async with _scorer(self.python, self.options) as scorer:
+            stages = _stages(stand, scorer, self.options)
+            for stage, units in stages.items():
+                self.ledger.plan(stage, units)
+            measuring = Measuring(self.ledger, self.telling, [unit for units in stages.values() for unit in units])
+            self.telling.says(measuring.outlook())
+            await measuring.measure(stages.pop("accuracy", []))
+        for units in stages.values():
+            await measuring.measure(units)
+
+
+def _give_up_without_engine(reading: Reading) -> None:
+    """An engine that did not start will not start the next time; waiting for it takes as long as it did.
+
+    Raises:
+        EngineUnavailable: it did not.
+    """
+    code, _, message = str(reading.get("failed", "")).partition(": ")
+    if code == EngineUnavailable.code:
+        raise EngineUnavailable(message)
 
 
 async def _scoring_python(settings: Settings, options: Options) -> str | None:
-    """The Python that counts errors: without one there is no accuracy; the plots alone can be done without."""
+    """The Python that counts errors: without one there is no accuracy; the plots are drawn by any that has matplotlib."""
     try:
         return await in_daemon_thread(partial(find_scoring_python, settings))
     except VoxtralError:
         if "accuracy" in options.stages:
             raise
-        return None
+        return find_python(settings.diarization_python)
 
 
-async def _data_set(settings: Settings, options: Options) -> DataSet:
+async def _data_set(settings: Settings, options: Options, telling: Telling) -> DataSet:
     """The recordings, where a stage needs some."""
     if not ON_RECORDINGS & set(options.stages):
         return DataSet("none", None, options.language, ())
+    if options.data == SIMSAMU:
+        telling.says("looking for SimSAMU, which is downloaded where it is not on this machine …")
     return await in_daemon_thread(partial(load_data_set, options.data, settings, options.hours, options.language))
-
-
-async def _measure(ledger: Ledger, units: list[Unit], telling: Telling) -> None:
-    """Measure the units that are not in the ledger, one after the other."""
-    for number, unit in enumerate(units, start=1):
-        if not ledger.lacks(unit.name):
-            continue
-        telling.begun(unit.name, number, len(units))
-        async with together() as tasks:  # a context of its own
-            measured = tasks.create_task(_reading(unit))
-        ledger.add(unit.name, measured.result())
-        telling.ended(unit.name, measured.result())
-
-
-async def _reading(unit: Unit) -> Reading:
-    try:
-        return await unit.measure()
-    except VoxtralError as error:
-        return {"failed": str(error)}
-    except Exception as error:
-        log.exception("%s failed unexpectedly", unit.name)
-        return {"failed": str(public_error(error))}
 
 
 @asynccontextmanager
@@ -184,65 +217,56 @@ async def _scorer(python: str | None, options: Options) -> AsyncIterator[Scorer 
         yield scorer
 
 
-def _units(stand: Stand, scorer: Scorer | None, options: Options) -> Iterator[Unit]:
-    """All units but those of the start; what ends the engine comes last."""
+def _stages(stand: Stand, scorer: Scorer | None, options: Options) -> dict[StageName, list[Unit]]:
+    """The units of each stage but the start; what ends the engine comes last."""
+    stages: dict[StageName, list[Unit]] = {}
     if scorer is not None:
-        yield from accuracy.units(stand, scorer, options.sound_s)
+        stages["accuracy"] = list(accuracy.units(stand, scorer, options.sound_s))
     if "analysis" in options.stages:
-        yield from analysis.units(stand.services, labelled_calls())
+        stages["analysis"] = analysis.units(stand.services, labelled_calls())
     if "speed" in options.stages:
-        yield from speed.units(stand, options.minutes, options.at_once)
+        stages["speed"] = list(speed.units(stand, options.minutes, options.at_once))
     if "robustness" in options.stages:
-        yield from _robustness(stand, options)
+        stages["robustness"] = list(robustness.units(stand, options.longest_minutes))
+    return stages
 
 
-def _robustness(stand: Stand, options: Options) -> Iterator[Unit]:
-    yield robustness.hostile_unit()
-    yield robustness.bad_token_unit()
-    yield Unit("robustness/longest", partial(_longest, stand, options.longest_minutes))
-    if isinstance(stand.services.server, VllmServer):
-        job = partial(_written, stand, KILLED_S, "robustness/killed_engine")
-        yield robustness.killed_engine_unit(job, stand.services.server)
-
-
-async def _longest(stand: Stand, minutes: float) -> Reading:
-    async with watching() as watch:
-        job = partial(_written, stand, minutes * 60, "robustness/longest")
-        return await robustness.longest_unit(job, minutes, watch.peaks).measure()
-
-
-async def _written(stand: Stand, seconds: float, name: str, events: Events) -> JobResult:
-    """A job over so many seconds of the material."""
-    with workspace() as folder:
-        file = folder / "call.wav"
-        await stand.material.write(file, seconds, name)
-        fields = {"language": stand.data.language, "summary": True, "sentiment": True}
-        return await run_job(stand.services, file, fields, events)
-
-
-def _described(situation: Situation, data: DataSet, options: Options, command: str) -> Facts:
-    """All that a report tells of an examination, besides what was measured."""
-    price = price_of(seen_gpus(), options.gpu_price)
+def _described(situation: Situation, models: Facts, options: Options, command: str) -> Facts:
+    """What a report tells of this start, besides what was measured."""
+    price = price_of(() if situation.elsewhere else situation.gpus, options.gpu_price)
     return {
         "version": __version__,
         "command": command,
         "machine": situation.machine,
         "versions": situation.versions,
-        "models": situation.models,
+        "settings": situation.settings,
+        "max_concurrency": situation.max_concurrency,
+        "models": models,
         "engine": situation.engine,
-        "data": _data_facts(data),
+        "engine_elsewhere": situation.elsewhere is not None,
         "options": {
             name: list(value) if isinstance(value, tuple) else value for name, value in asdict(options).items()
         },
         "gpu_price": {"usd_per_hour": price.usd_per_hour, "source": price.source},
         "normaliser": STATEMENT,
         "skipped_stages": [stage for stage in STAGES if stage not in options.stages],
+        "ended": _now(),
     }
 
 
-def _data_facts(data: DataSet) -> Facts | None:
-    if not data.calls:
-        return None
+def _told(ledger: Ledger) -> Facts:
+    """What a report tells of all starts together."""
+    plans = ledger.told.get("plans")
+    return {
+        "began": ledger.began,
+        "data": ledger.told.get("data"),
+        "plans": plans,
+        "plan": plans[0] if isinstance(plans, list) and plans else "turns",
+        "missing": list(ledger.missing()),
+    }
+
+
+def _data_facts(data: DataSet) -> Facts:
     spoken_s = sum(call.last_s for call in data.calls)
     return {
         "name": data.name,

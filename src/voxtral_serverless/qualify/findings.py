@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from voxtral_serverless.qualify.findings_accuracy import Accuracy, Sound, Stock, accuracy, sounds, stock
 from voxtral_serverless.qualify.findings_answers import Analysis, Robustness, analysis, robustness
 from voxtral_serverless.qualify.findings_speed import Loaded, Peak, Speed, Start, alone, loaded, peaks, speeds, starts
-from voxtral_serverless.qualify.findings_values import Readings, count, number, part, text
+from voxtral_serverless.qualify.findings_values import Readings, number, part, text, texts
 from voxtral_serverless.qualify.units import Reading
 
 
@@ -30,6 +30,7 @@ class Findings:
         given, free: Accuracy with the number of speakers given, and not.
         alone: A call of five minutes by itself, by the usual plan; None where it was not measured.
         loaded: What the worker can carry.
+        missing: The units that have not been measured yet.
         units: How many readings there are, failed ones included.
     """
 
@@ -45,19 +46,21 @@ class Findings:
     robustness: Robustness
     peaks: tuple[Peak, ...]
     failures: tuple[Failure, ...]
+    missing: tuple[str, ...]
     units: int
 
 
 def find(readings: Readings, situation: Reading) -> Findings:
     """What the readings say, of a machine and models as the situation tells them."""
-    calls = count(part(situation, "data"), "calls")
+    missing = texts(situation, "missing")
     rows = speeds(readings, number(part(situation, "gpu_price"), "usd_per_hour"))
     plan = text(situation, "plan") or "turns"
     failed = {unit: reading["failed"] for unit, reading in sorted(readings.items()) if "failed" in reading}
     return Findings(
-        given=accuracy(readings, "given", calls), free=accuracy(readings, "free", calls),
+        given=accuracy(readings, "given", missing), free=accuracy(readings, "free", missing),
         stock=stock(readings), sounds=sounds(readings),
-        starts=starts(readings), speeds=rows, alone=alone(rows, plan), loaded=loaded(readings, rows, plan),
-        analysis=analysis(readings), robustness=robustness(readings), peaks=peaks(readings),
-        failures=tuple(Failure(unit, str(message)) for unit, message in failed.items()), units=len(readings),
+        starts=starts(readings), speeds=rows, alone=alone(rows, plan), loaded=loaded(readings, rows, plan, missing),
+        analysis=analysis(readings, missing), robustness=robustness(readings), peaks=peaks(readings),
+        failures=tuple(Failure(unit, str(message)) for unit, message in failed.items()), missing=missing,
+        units=len(readings),
     )  # fmt: skip

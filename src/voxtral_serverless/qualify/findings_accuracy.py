@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +21,7 @@ from voxtral_serverless.qualify.findings_values import (
     tally,
     text,
     texts,
+    units_of,
 )
 
 Mode = Literal["given", "free"]
@@ -123,13 +124,13 @@ class Sound:
         return ratio(self.words, self.minutes)
 
 
-def accuracy(readings: Readings, mode: Mode, expected: int) -> Accuracy:
-    """What the calls of a mode say together; there should be so many of them."""
+def accuracy(readings: Readings, mode: Mode, missing: Collection[str]) -> Accuracy:
+    """What the calls of a mode say together; some units may be missing."""
     found = of_stage(readings, "accuracy", mode)
     good = measured(found)
     calls = list(good.values())
     return Accuracy(
-        mode, tally(found, expected), _summed(calls, "duration_s") / 3600,
+        mode, tally(found, units_of(missing, "accuracy", mode)), _summed(calls, "duration_s") / 3600,
         wer=_pooled((number(call, "wer_errors"), number(call, "words")) for call in calls),
         cpwer=_pooled((number(call, "cpwer_errors"), number(call, "words")) for call in calls),
         tcpwer=_pooled((number(call, "tcpwer_errors"), number(call, "words")) for call in calls),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from voxtral_serverless.qualify.findings_values import (
@@ -19,10 +19,9 @@ from voxtral_serverless.qualify.findings_values import (
     tally,
     text,
     texts,
+    units_of,
 )
 
-LABELLED_CALLS = 30
-"""Calls with labels that there are."""
 INVENTED = ("names", "amounts", "dates")
 
 
@@ -102,7 +101,6 @@ class KilledEngine:
 class BadToken:
     """What was said of a token that the Hub does not know."""
 
-    reached: bool
     code: str
     took_s: float | None
     token_shown: bool
@@ -110,7 +108,11 @@ class BadToken:
 
 @dataclass(frozen=True)
 class Longest:
-    """The longest recording, as one job."""
+    """The longest recording, as one job.
+
+    Attributes:
+        speech_s: Seconds in which somebody speaks, by the voice activity; `written_s`, those of the turns with a text.
+    """
 
     minutes: float
     took_s: float | None
@@ -118,6 +120,10 @@ class Longest:
     turns: int
     turns_without_text: int
     last_turn_end_s: float | None
+    speech_s: float | None
+    written_s: float | None
+    summary: bool
+    sentiment: bool
     warnings: tuple[str, ...]
 
 
@@ -131,15 +137,15 @@ class Robustness:
     longest: Longest | None
 
 
-def analysis(readings: Readings) -> Analysis:
-    """What the calls say together."""
+def analysis(readings: Readings, missing: Collection[str]) -> Analysis:
+    """What the calls say together; some units may be missing."""
     found = of_stage(readings, "analysis")
     good = measured(found)
     calls = list(good.values())
     inventions = tuple(one for unit, call in sorted(good.items()) for one in _inventions(unit, call))
     kinds = Counter(one.kind for one in inventions)
     return Analysis(
-        tally(found, LABELLED_CALLS),
+        tally(found, units_of(missing, "analysis")),
         sentiment_right=_hold(calls, "sentiment_right"),
         satisfaction_right=_hold(calls, "satisfaction_right"),
         both_right=_hold(calls, "sentiment_right", "satisfaction_right"),
@@ -196,13 +202,12 @@ def _killed_engine(one: Values) -> KilledEngine:
 
 
 def _bad_token(one: Values) -> BadToken:
-    return BadToken(
-        one.get("reached") is True, text(one, "code") or "", number(one, "took_s"), one.get("token_shown") is not False
-    )
+    return BadToken(text(one, "code") or "", number(one, "took_s"), one.get("token_shown") is not False)
 
 
 def _longest(one: Values) -> Longest:
     return Longest(
         number(one, "minutes") or 0.0, number(one, "took_s"), number(one, "duration_s"), count(one, "turns"),
-        count(one, "turns_without_text"), number(one, "last_turn_end_s"), texts(one, "warnings"),
+        count(one, "turns_without_text"), number(one, "last_turn_end_s"), number(one, "speech_s"),
+        number(one, "written_s"), one.get("summary") is True, one.get("sentiment") is True, texts(one, "warnings"),
     )  # fmt: skip

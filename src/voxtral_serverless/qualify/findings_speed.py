@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from voxtral_serverless.qualify.findings_values import (
     Readings,
+    Tally,
     Values,
     by_name,
     count,
@@ -18,6 +19,7 @@ from voxtral_serverless.qualify.findings_values import (
     of_stage,
     part,
     ratio,
+    tally,
 )
 
 LONG_MIN = 5.0
@@ -105,12 +107,11 @@ class Loaded:
     Attributes:
         slowest: Of all lengths; None where none was measured.
         lengths: How many there are.
-        failed: Readings of them that failed; and `failed_jobs`, jobs in those that did not.
+        failed_jobs: Jobs that failed in those that did not fail as a whole.
     """
 
     slowest: Speed | None
-    lengths: int
-    failed: int
+    lengths: Tally
     failed_jobs: int
 
 
@@ -157,17 +158,21 @@ def alone(rows: tuple[Speed, ...], plan: str) -> Speed | None:
     return next((one for one in rows if (one.plan, one.minutes, one.at_once) == (plan, LONG_MIN, 1)), None)
 
 
-def loaded(readings: Readings, rows: tuple[Speed, ...], plan: str) -> Loaded:
-    """What a worker can carry."""
-    units = [name for unit in readings if (name := SPEED_UNIT.fullmatch(unit)) and _loads(name, plan)]
+def loaded(readings: Readings, rows: tuple[Speed, ...], plan: str, missing: Collection[str]) -> Loaded:
+    """What a worker can carry; some units may be missing."""
+    found = {unit: reading for unit, reading in readings.items() if _loads(unit, plan)}
     told = [one for one in rows if (one.plan, one.at_once) == (plan, AT_ONCE) and one.minutes >= LONG_MIN]
     timed = [(speed, one) for one in told if (speed := one.times_real_time) is not None]
     slowest = min(timed, key=lambda pair: pair[0])[1] if timed else None
-    return Loaded(slowest, len(units), len(units) - len(timed), sum(one.failed_jobs for one in told))
+    lengths = tally(found, [unit for unit in missing if _loads(unit, plan)])
+    return Loaded(slowest, lengths, sum(one.failed_jobs for one in told))
 
 
-def _loads(name: re.Match[str], plan: str) -> bool:
-    return name["plan"] == plan and int(name["at_once"]) == AT_ONCE and float(name["minutes"]) >= LONG_MIN
+def _loads(unit: str, plan: str) -> bool:
+    name = SPEED_UNIT.fullmatch(unit)
+    return name is not None and (
+        name["plan"] == plan and int(name["at_once"]) == AT_ONCE and float(name["minutes"]) >= LONG_MIN
+    )
 
 
 def peaks(readings: Readings) -> tuple[Peak, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
@@ -18,15 +18,16 @@ Readings = Mapping[str, Reading]
 
 @dataclass(frozen=True)
 class Tally:
-    """How many readings there are of those that there should be.
-
-    Attributes:
-        expected: At least as many as there are.
-    """
+    """How many readings there are of those that there should be."""
 
     measured: int
     failed: int
-    expected: int
+    missing: int
+
+    @property
+    def expected(self) -> int:
+        """How many there should be."""
+        return self.measured + self.failed + self.missing
 
     @property
     def complete(self) -> bool:
@@ -53,10 +54,10 @@ class Pooled:
         return ratio(self.part, self.whole)
 
 
-def tally(readings: Readings, expected: int = 0) -> Tally:
-    """How many of the readings were measured."""
+def tally(readings: Readings, missing: Iterable[str] = ()) -> Tally:
+    """How many of the readings were measured; with the units that were not."""
     failed = sum("failed" in reading for reading in readings.values())
-    return Tally(len(readings) - failed, failed, max(expected, len(readings)))
+    return Tally(len(readings) - failed, failed, len(list(missing)))
 
 
 def measured(readings: Readings) -> dict[str, Reading]:
@@ -66,11 +67,14 @@ def measured(readings: Readings) -> dict[str, Reading]:
 
 def of_stage(readings: Readings, stage: str, last: str | None = None) -> dict[str, Reading]:
     """The readings of a stage; with `last`, those whose unit's name ends so."""
-    return {
-        unit: reading
-        for unit, reading in readings.items()
-        if unit.startswith(f"{stage}/") and (last is None or unit.rpartition("/")[2] == last)
-    }
+    return {unit: readings[unit] for unit in units_of(readings, stage, last)}
+
+
+def units_of(units: Iterable[str], stage: str, last: str | None = None) -> list[str]:
+    """The units of a stage; with `last`, those whose name ends so."""
+    return [
+        unit for unit in units if unit.startswith(f"{stage}/") and (last is None or unit.rpartition("/")[2] == last)
+    ]
 
 
 def number(values: Values, key: str) -> float | None:

@@ -13,19 +13,24 @@ import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from voxtral_serverless.audio.recording import Span
 from voxtral_serverless.child import MACHINE
 from voxtral_serverless.contract import JobResult
+from voxtral_serverless.diarization.turns import union
 from voxtral_serverless.engine.server import VllmServer
 from voxtral_serverless.errors import InternalError, StageFailed
 from voxtral_serverless.progress import Events, NoEvents
-from voxtral_serverless.qualify.jobs import codes_of
+from voxtral_serverless.qualify.jobs import codes_of, run_job
 from voxtral_serverless.qualify.killing import Killing, of_session
+from voxtral_serverless.qualify.stand import Stand
 from voxtral_serverless.qualify.units import Reading, Unit
+from voxtral_serverless.qualify.watch import watching
 from voxtral_serverless.workspace import workspace
 
 if TYPE_CHECKING:
@@ -34,6 +39,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 Job = Callable[[Events], Awaitable[JobResult]]
 
+KILLED_S = 120.0
+"""Length of the call in whose middle the engine is killed."""
 HUNG_S = 60.0
 TOLD_WITHIN_S = 120.0
 """Longest wait for the word of the Hub."""
@@ -49,12 +56,39 @@ WAY_OUT = (*PROXIES, *map(str.lower, PROXIES), "SSL_CERT_FILE", "HF_ENDPOINT")
 """How the Hub is reached from here."""
 
 
-def hostile_unit() -> Unit:
+def units(stand: Stand, longest_minutes: float) -> Iterator[Unit]:
+    """All that goes wrong; what ends the engine comes last."""
+    yield Unit("robustness/hostile", hostile)
+    yield Unit("robustness/bad_token", bad_token)
+    of: Reading = {**stand.recordings, "minutes": longest_minutes}
+    yield Unit("robustness/longest", partial(_longest, stand, longest_minutes), of, longest_minutes * 60)
+    if isinstance(stand.services.server, VllmServer):
+        killed = partial(_killed_engine, stand, stand.services.server)
+        yield Unit("robustness/killed_engine", killed, stand.recordings, 2 * KILLED_S)
+
+
+async def _longest(stand: Stand, minutes: float) -> Reading:
+    async with _job_over(stand, minutes * 60, "robustness/longest") as job, watching() as watch:
+        return await longest(job, minutes, watch.peaks)
+
+
+async def _killed_engine(stand: Stand, engine: VllmServer) -> Reading:
+    async with _job_over(stand, KILLED_S, "robustness/killed_engine") as job:
+        return await killed_engine(job, engine)
+
+
+@asynccontextmanager
+async def _job_over(stand: Stand, seconds: float, name: str) -> AsyncIterator[Job]:
+    """A job over so many seconds of the material."""
+    with workspace() as folder:
+        file = folder / "call.wav"
+        await stand.material.write(file, seconds, name)
+        fields = {"language": stand.data.language, "summary": True, "sentiment": True}
+        yield partial(run_job, stand.services, file, fields)
+
+
+async def hostile() -> Reading:
     """Every hostile file through the jailed decoder."""
-    return Unit("robustness/hostile", _hostile)
-
-
-async def _hostile() -> Reading:
     from voxtral_serverless.qualify.hostile.files import HOSTILE
 
     counts: Counter[str] = Counter()
@@ -110,14 +144,13 @@ def _free_port() -> int:
         return port
 
 
-def killed_engine_unit(job: Job, engine: VllmServer) -> Unit:
+async def killed_engine(job: Job, engine: VllmServer) -> Reading:
     """The job undisturbed, and the same with the engine's core killed as soon as it has requests of the job in hand: those
     are lost, and their clips have to be asked for again.
+
+    Raises:
+        StageFailed: the job was over before that.
     """
-    return Unit("robustness/killed_engine", partial(_killed_engine, job, engine))
-
-
-async def _killed_engine(job: Job, engine: VllmServer) -> Reading:
     undisturbed, undisturbed_s = await _timed(job(NoEvents()))
     killing = Killing(engine)
     session = killing.session
@@ -164,12 +197,12 @@ async def _left(session: int) -> int:
     return len(of_session(session))
 
 
-def bad_token_unit() -> Unit:
-    """Pyannote's gated models asked for with a token that nobody gave out."""
-    return Unit("robustness/bad_token", _bad_token)
+async def bad_token() -> Reading:
+    """Pyannote's gated models asked for with a token that nobody gave out.
 
-
-async def _bad_token() -> Reading:
+    Raises:
+        StageFailed: the Hub has not judged it.
+    """
     token = f"hf_{secrets.token_hex(17)}"
     with workspace() as folder:
         kept = {name: value for name in (*MACHINE, *WAY_OUT) if (value := os.environ.get(name))}
@@ -194,8 +227,9 @@ async def _bad_token() -> Reading:
                 await process.wait()
         took_s = time.monotonic() - began
     code, _, message = told.strip().rpartition("\n")[2].partition(": ")
+    if token not in told and any(words in message for words in UNREACHED):
+        raise StageFailed(f"the Hub has not judged the token: {message}")
     return {
-        "reached": not any(words in message for words in UNREACHED),
         "code": code,
         "message": message,
         "took_s": round(took_s, 3),
@@ -203,21 +237,22 @@ async def _bad_token() -> Reading:
     }
 
 
-def longest_unit(job: Job, minutes: float, peaks: Callable[[], Reading]) -> Unit:
+async def longest(job: Job, minutes: float, peaks: Callable[[], Reading]) -> Reading:
     """The longest recording as a whole; `peaks` tells what was held meanwhile."""
-    return Unit("robustness/longest", partial(_longest, job, minutes, peaks))
-
-
-async def _longest(job: Job, minutes: float, peaks: Callable[[], Reading]) -> Reading:
     result, took_s = await _timed(job(NoEvents()))
     entries = result.transcriptions
+    written = union(Span(entry.start, entry.end) for entry in entries if entry.text is not None)
     return {
         "minutes": minutes,
         "took_s": round(took_s, 3),
         "duration_s": result.duration,
         "turns": len(entries),
         "turns_without_text": sum(entry.text is None for entry in entries),
+        "speech_s": result.meta.quality.get("speech_s"),
+        "written_s": round(sum(span.duration for span in written), 3),
         "last_turn_end_s": max((entry.end for entry in entries), default=0.0),
+        "summary": result.summary is not None,
+        "sentiment": result.sentiment is not None,
         "warnings": list(codes_of(result)),
         "peaks": peaks(),
     }

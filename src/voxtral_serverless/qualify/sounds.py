@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from voxtral_serverless.audio.recording import SAMPLE_BYTES, SAMPLE_RATE
 from voxtral_serverless.contract import JobResult
+from voxtral_serverless.errors import StageFailed
 from voxtral_serverless.qualify.units import Reading, Unit
 from voxtral_serverless.workspace import workspace
 
@@ -33,8 +34,8 @@ WORD = re.compile(r"\w+(?:['\u2019-]\w+)*")
 
 
 def unit(name: str, transcribe: Transcribe, seconds: float) -> Unit:
-    """What is written of so many seconds of a sound of `SOUNDS`."""
-    return Unit(f"sounds/{name}", partial(_heard, name, transcribe, seconds))
+    """What is written of so many seconds of a sound of `SOUNDS`. What could not be transcribed says nothing: it fails."""
+    return Unit(f"sounds/{name}", partial(_heard, name, transcribe, seconds), {"seconds": seconds}, seconds)
 
 
 async def _heard(name: str, transcribe: Transcribe, seconds: float) -> Reading:
@@ -42,6 +43,8 @@ async def _heard(name: str, transcribe: Transcribe, seconds: float) -> Reading:
         file = folder / f"{name}.wav"
         write(file, SOUNDS[name](round(seconds * SAMPLE_RATE)))
         result = await transcribe(file)
+    if any(entry.text is None for entry in result.transcriptions):
+        raise StageFailed("a part of it could not be transcribed.")
     text = " ".join(entry.text for entry in result.transcriptions if entry.text)
     return {"minutes": round(seconds / 60, 4), "words": len(WORD.findall(text)), "text": text}
 

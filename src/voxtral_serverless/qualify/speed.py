@@ -35,13 +35,18 @@ def units(stand: Stand, minutes: Sequence[float], at_once: Sequence[int]) -> Ite
         for length in minutes:
             for calls in at_once:
                 name = f"speed/{plan}/{length:g}min/{calls}"
-                yield Unit(name, partial(_measured, stand, name, plan, length, calls))
+                audio_s = 60 * length * calls * _repeats(length, calls)
+                yield Unit(name, partial(_measured, stand, name, plan, length, calls), stand.recordings, audio_s)
+
+
+def _repeats(minutes: float, calls: int) -> int:
+    return REPEATS if calls == 1 and minutes <= REPEATED_MINUTES else 1
 
 
 async def _measured(stand: Stand, name: str, plan: Plan, minutes: float, calls: int) -> Reading:
     counted = CountedTranscriber(stand.services.transcriber)
     services = replace(stand.by(plan), transcriber=counted)
-    repeats = REPEATS if calls == 1 and minutes <= REPEATED_MINUTES else 1
+    repeats = _repeats(minutes, calls)
     with workspace() as folder:
         files = [folder / f"call{number}.wav" for number in range(calls * repeats)]
         for file in files:

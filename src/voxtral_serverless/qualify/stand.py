@@ -7,6 +7,7 @@ from typing import Literal
 
 from voxtral_serverless.qualify.material import Material
 from voxtral_serverless.qualify.references import DataSet
+from voxtral_serverless.qualify.units import Reading
 from voxtral_serverless.services import Services
 from voxtral_serverless.settings import Settings
 
@@ -28,11 +29,19 @@ class Stand:
 
     @property
     def plans(self) -> tuple[Plan, ...]:
-        """The ways of transcribing that are possible here; the usual one, `auto`, is the first."""
+        """The ways of transcribing that are possible here; the usual one, `auto`, is the first.
+
+        A language that is not known may turn out to be one that the aligner knows, as in any job.
+        """
         aligner, language = self.services.aligner, self.data.language
-        windows = aligner is not None and language is not None and aligner.knows(language)
+        windows = aligner is not None and (language is None or aligner.knows(language))
         possible: tuple[Plan, ...] = ("windows", "turns") if windows else ("turns",)
         return tuple(sorted(possible, key=lambda plan: plan != self.settings.transcription_plan))
+
+    @property
+    def recordings(self) -> Reading:
+        """What units over the material are of."""
+        return {"recordings": self.data.revision}
 
     def by(self, plan: Plan) -> Services:
         """The parts, with that plan."""

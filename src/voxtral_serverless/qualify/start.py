@@ -2,6 +2,7 @@
 
 Each start is one of the whole machine room, as a worker's: until jobs could be done. Cold are the engine's own caches
 alone; the weights are on the disk in both cases, and what the operating system keeps of files in memory is not touched.
+The caches lie among the temporary files, whose peak is therefore nobody's.
 """
 
 from __future__ import annotations
@@ -27,18 +28,13 @@ def units(settings: Settings, folder: Path) -> Iterator[Unit]:
     yield Unit("start/warm", partial(_warm, settings, folder / CACHE))
 
 
-def forget_caches(folder: Path) -> None:
-    """Delete the caches of the starts."""
-    shutil.rmtree(folder / CACHE, ignore_errors=True)
-
-
 async def _cold(settings: Settings, cache: Path) -> Reading:
     shutil.rmtree(cache, ignore_errors=True)
     return await _started(settings, cache)
 
 
 async def _warm(settings: Settings, cache: Path) -> Reading:
-    if not cache.exists():  # the cold start was measured the last time, and its caches were deleted
+    if not cache.exists():  # the cold start was measured by an earlier command, and its caches are gone
         await _started(settings, cache)
     return await _started(settings, cache)
 
@@ -52,4 +48,8 @@ async def _started(settings: Settings, cache: Path) -> Reading:
         async with running_services(cached) as services:
             await services.ready()
             ready_s = time.monotonic() - began
-    return {"ready_s": round(ready_s, 3), "phases_s": dict(startup.phases()), "peaks": watch.peaks()}
+    return {
+        "ready_s": round(ready_s, 3),
+        "phases_s": dict(startup.phases()),
+        "peaks": watch.peaks() | {"disk_mib": None},
+    }

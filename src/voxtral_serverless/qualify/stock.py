@@ -13,7 +13,7 @@ from itertools import permutations
 from typing import Any
 
 from voxtral_serverless.audio.recording import Recording, Span
-from voxtral_serverless.child import MACHINE, running_child
+from voxtral_serverless.child import GPU_ORDER, MACHINE, running_child
 from voxtral_serverless.diarization.models import PipelineFiles
 from voxtral_serverless.diarization.pyannote import MAX_SPEAKERS, PyannoteDiarizer
 from voxtral_serverless.diarization.turns import SpeakerHints
@@ -68,7 +68,7 @@ async def stock_turns(
         "most": MAX_SPEAKERS,
     }  # fmt: skip
     with workspace() as folder:
-        environment = {name: value for name in MACHINE if (value := os.environ.get(name))} | OFFLINE
+        environment = GPU_ORDER | {name: value for name in MACHINE if (value := os.environ.get(name))} | OFFLINE
         environment |= {name: str(folder) for name in ("TMPDIR", "MPLCONFIGDIR", "HF_HOME")}
         arguments = (python, "-c", BOOT, str(PACKAGE))
         async with running_child(arguments, folder=folder, environment=environment) as child:

@@ -6,7 +6,7 @@ part, and a card larger than the target's proves nothing about one of its size; 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -30,9 +30,15 @@ USD_PER_AUDIO_HOUR = 0.03
 LABELS = 0.85
 TOLD_S = 30.0
 LONGEST_MIN = 150.0
+MUSIC_MIN = 1.0
+TAIL_S = 60.0
+"""So long nobody may speak at the end of a recording made of calls."""
+WRITTEN = 0.9
+"""The part of what seems to be speech that turns with a text must have: voice activity and turns differ at their edges."""
 ROUNDED_S = 0.01
 """Times in an answer have two decimals."""
 NOT_MEASURED = "not measured"
+NO_PRICE = "the price of the machine is not known"
 
 
 @dataclass(frozen=True)
@@ -143,8 +149,10 @@ def _rated(found: Accuracy, rate: float | None, calls: int, limit: float, *, lea
 
 
 def _der(findings: Findings, _: Reading) -> _Judged | None:
+    """Every reference has speakers: a call without a figure is one in which nobody was told apart."""
     found = findings.given
-    return _rated(found, found.der.rate, found.der.calls, DER)
+    judged = _rated(found, found.der.rate, found.der.calls, DER)
+    return replace(judged, gaps=(*judged.gaps, *judged.remarks), remarks=())
 
 
 def _cpwer(findings: Findings, _: Reading) -> _Judged | None:
@@ -164,7 +172,10 @@ def _coverage(findings: Findings, _: Reading) -> _Judged | None:
 def _music(findings: Findings, _: Reading) -> _Judged | None:
     music = next((one for one in findings.sounds if one.name == "music"), None)
     rate = music.words_per_minute if music else None
-    return None if rate is None else _Judged(f"{rate:.1f} words/min", rate <= 0)
+    if music is None or rate is None:
+        return None
+    gaps = () if music.minutes >= MUSIC_MIN else (f"of {60 * music.minutes:.0f} seconds, not of {60 * MUSIC_MIN:.0f}",)
+    return _Judged(f"{rate:.1f} words/min", rate <= 0, gaps)
 
 
 def _call(findings: Findings, situation: Reading) -> _Judged | None:
@@ -173,48 +184,65 @@ def _call(findings: Findings, situation: Reading) -> _Judged | None:
         unit = f"speed/{text(situation, 'plan') or 'turns'}/{LONG_MIN:g}min/1"
         failed = tuple(one.message for one in findings.failures if one.unit == unit)
         return _Judged(NOT_MEASURED, None, failed)
-    gaps = _failed_jobs(found.failed_jobs)
     sizes = [number(gpu, "total_mib") or 0 for gpu in parts(part(situation, "machine"), "gpus")]
-    larger = max(sizes, default=0)
-    if larger > CARD_MIB:
-        gaps = (*gaps, f"this card has {larger / 1024:.0f} GB, the target is for {CARD_GB}")
+    gaps = (*_failed_jobs(found.failed_jobs), *_other_cards(sizes), *_elsewhere(situation))
     remarks = () if sizes else ("without a GPU",)
     if found.job_s is None:
         return _Judged(NOT_MEASURED, None, gaps, remarks)
     return _Judged(f"{found.job_s:.1f} s", found.job_s <= CALL_S, gaps, remarks)
 
 
+def _other_cards(sizes_mib: Sequence[float]) -> tuple[str, ...]:
+    """What the target's card is not."""
+    several = (f"on {len(sizes_mib)} GPUs, the target is for one",) if len(sizes_mib) > 1 else ()
+    larger = max(sizes_mib, default=0)
+    told = f"this card has {larger / 1024:.0f} GB, the target is for {CARD_GB}"
+    return (*several, told) if larger > CARD_MIB else several
+
+
+def _elsewhere(situation: Reading) -> tuple[str, ...]:
+    return ("the engine is elsewhere",) if situation.get("engine_elsewhere") is True else ()
+
+
 def _failed_jobs(count: int) -> tuple[str, ...]:
     return (f"{count} {'job' if count == 1 else 'jobs'} failed",) if count else ()
 
 
-def _throughput(findings: Findings, _: Reading) -> _Judged | None:
+def _throughput(findings: Findings, situation: Reading) -> _Judged | None:
     found = findings.loaded
     slowest = found.slowest
     if slowest is None or slowest.times_real_time is None:
-        return _Judged(NOT_MEASURED, None, _load(findings)[0])
+        return _Judged(NOT_MEASURED, None, _load_gaps(findings))
     told = f"{slowest.times_real_time:.1f} times real time"
-    return _Judged(told, slowest.times_real_time >= TIMES_REAL_TIME, *_load(findings))
+    remarks = _load_remarks(findings, situation)
+    return _Judged(told, slowest.times_real_time >= TIMES_REAL_TIME, _load_gaps(findings), remarks)
 
 
 def _cost(findings: Findings, situation: Reading) -> _Judged | None:
     slowest = findings.loaded.slowest
     if slowest is None:
-        return _Judged(NOT_MEASURED, None, _load(findings)[0])
+        return _Judged(NOT_MEASURED, None, _load_gaps(findings))
     if slowest.usd_per_audio_hour is None:
-        return _Judged(NOT_MEASURED, None, remarks=("the price of the machine is not known",))
-    cost, (gaps, remarks) = slowest.usd_per_audio_hour, _load(findings)
-    hourly = number(part(situation, "gpu_price"), "usd_per_hour")
+        unknown = "the engine is elsewhere, and its price not given" if _elsewhere(situation) else NO_PRICE
+        return _Judged(NOT_MEASURED, None, remarks=(unknown,))
+    cost, hourly = slowest.usd_per_audio_hour, number(part(situation, "gpu_price"), "usd_per_hour")
     price = (f"at ${hourly:.2f} an hour",) if hourly is not None else ()
-    return _Judged(f"${cost:.4f}", cost <= USD_PER_AUDIO_HOUR, gaps, (*remarks, *price))
+    remarks = (*_load_remarks(findings, situation), *price)
+    return _Judged(f"${cost:.4f}", cost <= USD_PER_AUDIO_HOUR, _load_gaps(findings), remarks)
 
 
-def _load(findings: Findings) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The gaps of what was measured under load, and what it was."""
+def _load_gaps(findings: Findings) -> tuple[str, ...]:
+    """What was not measured under load, or in part."""
     found = findings.loaded
-    failed = (f"{found.failed} of {found.lengths} readings failed",) if found.failed else ()
-    minutes = (f"calls of {found.slowest.minutes:g} min",) if found.slowest else ()
-    return (*failed, *_failed_jobs(found.failed_jobs)), minutes
+    return (*_gaps(found.lengths, "lengths"), *_failed_jobs(found.failed_jobs))
+
+
+def _load_remarks(findings: Findings, situation: Reading) -> tuple[str, ...]:
+    """What was measured under load, and whether a worker with these settings does so many jobs at once."""
+    slowest, concurrency = findings.loaded.slowest, number(situation, "max_concurrency")
+    minutes = (f"calls of {slowest.minutes:g} min",) if slowest else ()
+    fewer = concurrency is not None and concurrency < AT_ONCE
+    return (*minutes, f"a worker does as many with MAX_CONCURRENCY={AT_ONCE}") if fewer else minutes
 
 
 def _labels(findings: Findings, _: Reading) -> _Judged | None:
@@ -239,6 +267,8 @@ def _killed(findings: Findings, _: Reading) -> _Judged | None:
         return None
     job = "done" if found.done else "not done"
     told = f"job {job}, {found.texts} of {found.texts_undisturbed} texts, {found.left} processes left"
+    if not found.texts_undisturbed:
+        return _Judged(told, None, ("nothing was said in it",))
     return _Judged(told, found.done and found.texts >= found.texts_undisturbed and found.left == 0)
 
 
@@ -248,8 +278,6 @@ def _token(findings: Findings, _: Reading) -> _Judged | None:
         return None
     if found.token_shown:
         return _Judged("the token is shown", meets=False)
-    if not found.reached:
-        return _Judged(NOT_MEASURED, None, remarks=("the Hub could not be reached",))
     took_s = found.took_s
     told = f"{found.code or 'nothing told'}{'' if took_s is None else f' after {took_s:.1f} s'}"
     return _Judged(told, found.code == "model_unavailable" and took_s is not None and took_s <= TOLD_S)
@@ -265,16 +293,23 @@ def _longest(findings: Findings, _: Reading) -> _Judged | None:
     told = f"{found.minutes:g} min, {found.turns} turns, {found.turns_without_text} without text"
     shorter = found.minutes < LONGEST_MIN - 1
     gaps = (f"of {found.minutes:g} minutes, not of {LONGEST_MIN:g}",) if shorter else ()
-    return _Judged(told, _is_whole(found), gaps, () if _ends_within(found) else ("the last turn ends after the end",))
+    faults = tuple(_faults(found))
+    return _Judged(told, not faults and found.turns > 0 and found.turns_without_text == 0, gaps, faults)
 
 
-def _is_whole(found: Longest) -> bool:
-    return found.turns > 0 and found.turns_without_text == 0 and _ends_within(found)
-
-
-def _ends_within(found: Longest) -> bool:
-    end_s, duration_s = found.last_turn_end_s, found.duration_s
-    return end_s is not None and duration_s is not None and end_s <= duration_s + ROUNDED_S
+def _faults(found: Longest) -> Iterator[str]:
+    """What is not whole of the longest recording, besides turns without a text."""
+    end_s, duration_s = found.last_turn_end_s or 0.0, found.duration_s or 0.0
+    if duration_s < 60 * found.minutes - 1:
+        yield f"only {duration_s / 60:.1f} min of it were read"
+    if end_s > duration_s + ROUNDED_S:
+        yield "the last turn ends after the end"
+    if end_s < duration_s - TAIL_S:
+        yield f"the last turn ends after {end_s / 60:.1f} min"
+    if (found.written_s or 0.0) < WRITTEN * (found.speech_s or 0.0):
+        yield "much of the speech is in no turn"
+    answers = {"summary": found.summary, "sentiment": found.sentiment}
+    yield from (f"the {name} is missing" for name, had in answers.items() if not had)
 
 
 _LOAD = f"{AT_ONCE} calls at once, of {LONG_MIN:g} min or more"
@@ -293,6 +328,6 @@ TARGETS = (
         ("robustness/killed_engine",), ("robustness",), _killed,
     ),
     _Target("bad_token", "bad token: told within 30 s, and not shown", ("robustness/bad_token",), ("robustness",), _token),
-    _Target("longest", "2 h 30 whole: every turn inside it, and with a text", ("robustness/longest",), ("robustness",), _longest),
+    _Target("longest", "2 h 30 whole: turns to its end, every one with a text, summary and sentiment", ("robustness/longest",), ("robustness",), _longest),
 )  # fmt: skip
 """In the order in which they are told."""

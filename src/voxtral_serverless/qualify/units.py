@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
@@ -18,7 +18,16 @@ class Unit:
     Attributes:
         name: Its stage, and what of it, by slashes: `speed/turns/5min/8`.
         measure: Does it. What it raises is kept as the reading's `failed`, and tried anew with the next start.
+        of: What it is measured of, besides what its name says: a reading of something else is measured anew.
+        audio_s: Seconds of audio that it has transcribed.
     """
 
     name: str
     measure: Callable[[], Awaitable[Reading]]
+    of: Reading = field(default_factory=dict)
+    audio_s: float = 0.0
+
+
+def is_whole(reading: Reading) -> bool:
+    """Whether it was measured, and no job of it failed."""
+    return "failed" not in reading and not reading.get("failed_jobs")

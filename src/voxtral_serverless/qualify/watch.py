@@ -1,7 +1,7 @@
 """What the processes of the worker hold at their peak: memory, the GPU's memory, the disk of their temporary files.
 
 Promises: figures of this process and of its descendants alone, looked at twice a second while the block lasts; null where
-nobody tells. Memory is the resident set, in which pages that processes share count for each of them. Leaves out: what
+nobody tells. Temporary files are those that came since it began. Memory is the resident set, in which pages that processes share count for each of them. Leaves out: what
 falls between two looks, and GPUs of other makers than NVIDIA.
 """
 
@@ -33,6 +33,7 @@ class Watch:
 
     def __init__(self) -> None:
         self._peaks: Counter[str] = Counter()
+        self._held_before = _held(own_folder())
 
     def peaks(self) -> Reading:
         """The figures in MiB: resident memory and GPU memory by role, that of the GPUs as a whole, the temporary files."""
@@ -52,7 +53,7 @@ class Watch:
                 seen[f"{roles[pid]}_gpu_mib"] += used_mib
         for (used_mib,) in _rows(BY_GPU, 1):
             seen["gpu_used_mib"] += used_mib
-        seen["disk_mib"] = _held(own_folder()) // MIB
+        seen["disk_mib"] = max(0, _held(own_folder()) - self._held_before) // MIB
         self._peaks |= seen
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from voxtral_serverless.qualify.findings import Findings
@@ -9,15 +11,21 @@ from voxtral_serverless.qualify.findings_accuracy import Accuracy
 from voxtral_serverless.qualify.findings_values import Values, count, number, part, parts, text, texts
 from voxtral_serverless.qualify.report import tables
 from voxtral_serverless.qualify.report.blocks import Block, Document, Heading, Items, Paragraph, Plot, Table
+from voxtral_serverless.qualify.situation import tuned
 from voxtral_serverless.qualify.targets import Verdict, tallied
 from voxtral_serverless.qualify.units import Reading
 
 TITLE = "Voxtral Serverless Worker, qualified"
 EMBEDDED = "Made by the embedded engine, which is there to try things out: these figures say nothing about Voxtral or pyannote."
 NO_GPU = "Made without a GPU: what these figures say about speed, cost and memory holds for processors alone."
+ELSEWHERE = (
+    "Made with an engine that is elsewhere (VLLM_BASE_URL): the machine below is the worker's, not the engine's, and nothing "
+    "is known of that one's memory."
+)
+ONLY_TURNS = "By windows nothing was measured: there is no aligner for the language here (ALIGNMENT_LANGUAGES brings one, docs/words.md)."
 NOTES = (
     "Rates are pooled: the errors of all calls by the words, or the seconds of speech, of all calls.",
-    "WER counts word errors whoever said the words; cpWER pairs each speaker with one speaker of the answer, as well as can be; tcpWER is cpWER with words that count only within 5 s of where they were said.",
+    "WER counts word errors whoever said the words: the fewer of two pairings, whole turns of the reference with speakers of the answer (ORC-WER), or turns of the answer with speakers of the reference (DI-cpWER); cpWER pairs each speaker with one speaker of the answer, as well as can be; tcpWER is cpWER with words that count only within 5 s of where they were said.",
     "DER is missed, false and confused speaker time by the reference's speaker time: without a collar, overlaps scored. Beside it stands the one with 0.25 s forgiven on either side of every edge.",
     "Coverage is the time of speech that lies in turns with a text; 0.25 s at either end of a stretch are not counted, but in the strict one.",
     "The real-time factor is wall time by audio time, of all calls that run at once together; times real time is its inverse. Stages may run side by side, and so may the phases of a start: neither adds up.",
@@ -35,7 +43,7 @@ def _blocks(findings: Findings, verdicts: Sequence[Verdict], situation: Reading)
     yield from _head(verdicts, situation)
     yield from _accuracy(findings)
     yield from _section("Analysis", tables.analysis_table(findings), tables.inventions_table(findings))
-    yield from _speed(findings)
+    yield from _speed(findings, situation)
     yield from _section("Robustness", tables.robustness_table(findings))
     yield from _section("Memory and disk", Plot("memory", PLOTS["memory"]), tables.peaks_table(findings, situation))
     yield from _definitions(situation)
@@ -57,12 +65,22 @@ def _head(verdicts: Sequence[Verdict], situation: Reading) -> Iterator[Block]:
     yield Paragraph(_on(situation))
     if text(situation, "engine") == "embedded":
         yield Paragraph(EMBEDDED)
+    elif situation.get("engine_elsewhere") is True:
+        yield Paragraph(ELSEWHERE)
     elif not parts(part(situation, "machine"), "gpus"):
         yield Paragraph(NO_GPU)
+    if missing := _by_stage(texts(situation, "missing")):
+        yield Paragraph(f"Not all has been measured yet: {missing} are missing. The same command goes on.")
     counts = tallied(verdicts)
     yield Heading("Verdicts")
     yield Paragraph(f"{counts['met']} met, {counts['missed']} missed, {counts['unmeasured']} unmeasured.")
     yield tables.verdicts_table(verdicts)
+
+
+def _by_stage(units: Sequence[str]) -> str:
+    """How many units of each stage."""
+    counts = Counter(unit.partition("/")[0] for unit in units)
+    return ", ".join(f"{count} of {stage}" for stage, count in counts.items())
 
 
 def _on(situation: Reading) -> str:
@@ -118,10 +136,12 @@ def _partial(found: Accuracy) -> str:
     return f"Speakers {mode}: {'; '.join(told)}." if told else ""
 
 
-def _speed(findings: Findings) -> Iterator[Block]:
+def _speed(findings: Findings, situation: Reading) -> Iterator[Block]:
     yield from _section("Start", tables.starts_table(findings), Plot("start", PLOTS["start"]))
     plots = (Plot("speed", PLOTS["speed"]), Plot("stages", PLOTS["stages"]))
     yield from _section("Speed", tables.speed_table(findings), plots[0], tables.stages_table(findings), plots[1])
+    if findings.speeds and texts(situation, "plans") == ("turns",):
+        yield Paragraph(ONLY_TURNS)
 
 
 def _definitions(situation: Reading) -> Iterator[Block]:
@@ -165,11 +185,18 @@ def _facts(situation: Reading) -> Iterator[tuple[str, str]]:
     yield from _conditions(situation)
 
 
+def _settings(situation: Reading) -> Iterator[str]:
+    """Settings that change what is measured, where they are not as they come."""
+    for name, value in tuned(part(situation, "settings")).items():
+        yield f"{name.upper()}={value if isinstance(value, str) else json.dumps(value)}"
+
+
 def _conditions(situation: Reading) -> Iterator[tuple[str, str]]:
     data, price = part(situation, "data"), part(situation, "gpu_price")
     if data:
         of = f"{count(data, 'calls')} calls, {tables.fixed(number(data, 'hours'), 2)} h"
         yield "data", f"{_told(data, 'name')}, revision {text(data, 'revision') or 'not known'}, {of}"
+    yield "settings", ", ".join(_settings(situation)) or "as they come"
     usd = number(price, "usd_per_hour")
     yield "price of an hour", f"{'not known' if usd is None else f'${usd:g}'} ({text(price, 'source') or 'no source'})"
     yield "usual plan", text(situation, "plan") or tables.NONE

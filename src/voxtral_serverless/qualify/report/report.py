@@ -80,7 +80,8 @@ def _write(path: Path, content: str) -> None:
     """Beside it first, then in its place."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        # A name in a command line may be no text at all.
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
             file.write(content)
             os.fchmod(file.fileno(), 0o644)
         Path(name).replace(path)
