@@ -203,6 +203,11 @@ async def test_the_embedded_analyst_reads_no_french() -> None:
         ("« C'est honteux ! » dit-il. Il raccroche.", 2),
         ("Il hésite... puis accepte, etc. et raccroche.", 1),
         ("Il habite av. Foch, chez J. Roux. Il (l'agent.) Rien", 3),
+        ("Il habite salle B. Olivier vient.", 2),
+        ("Il parle à J. Roux, madame A. Huet et Jean C. Roussel.", 1),
+        ("Le dossier est le n. 12.", 1),
+        ("Il ne dit que n. Rien.", 2),
+        ("C'est à 10 h, cf. Mme Huet.", 1),
     ],
 )
 def test_sentences_are_counted(text: str, count: int) -> None:

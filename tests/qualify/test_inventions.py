@@ -37,19 +37,24 @@ SAME = [
     ("1 500 000 €", "1,5 million d'euros", "un million cinq cent mille euros", "1500000 euros"),
     ("12 000 €", "12 k€", "douze mille euros", "12.000 euros"),
     ("37 %", "trente-sept pour cent", "37%"),
+    ("0,50 €", "50 centimes", "cinquante centimes", "0,5 euro"),
+    ("941,50 €", "941€50", "941 € 50"),
     ("2,5 kg", "deux virgule cinq kilos"),
     ("quinze jours", "15 jours", "deux semaines", "2 semaines"),
     ("une demi-heure", "30 minutes", "trente minutes"),
     ("trois mois", "un trimestre", "3 mois"),
     ("48 heures", "deux jours", "2 jours"),
     ("une douzaine de colis", "douze colis", "12 colis"),
-    ("01 99 00 52 18", "0199005218", "01.99.00.52.18"),
+    ("01 99 00 52 18", "0199005218", "01.99.00.52.18", "+33 1 99 00 52 18", "+33199005218", "+33 (0)1 99 00 52 18"),
     ("le contrat 40 827 315", "le contrat 40827315", "le contrat 40 82 73 15"),
-    ("14 h 30", "14h30", "14:30", "quatorze heures trente", "deux heures et demie", "14 heures 30"),
+    ("14 h 30", "14h30", "14:30", "quatorze heures trente", "deux heures et demie de l'après-midi", "14 heures 30"),
     ("12 h 15", "midi et quart"),
-    ("16 h 45", "dix-sept heures moins le quart", "cinq heures moins quinze"),
+    ("16 h 45", "dix-sept heures moins le quart", "cinq heures moins quinze de l'après-midi"),
     ("17 h", "17 heures", "dix-sept heures", "cinq heures du soir", "17h00"),
-    ("le 12 mars", "le 12/03", "le douze mars", "jeudi 12 Mars"),
+    ("le 12 mars", "le 12/03", "le douze mars", "jeudi 12 Mars", "du 12/03", "au 12/3", "(12/03)"),
+    ("dimanche 12 mars", "dimanche 12/03"),
+    ("mardi 19 novembre", "mardi 19/11"),
+    ("les 12 et 13 mars", "des 12/03 et 13 mars"),
     ("le 1er avril", "le premier avril", "le 1 avril", "le 01/04"),
     ("le 9 novembre 1968", "le 09/11/1968", "le neuf novembre dix-neuf cent soixante-huit"),
     ("en août 2013", "en Aout deux mille treize"),
@@ -81,6 +86,16 @@ AMOUNTS = [
     ("Il y avait 64 candidats.", "Il y avait des candidats.", ("64",)),
     ("La formation dure 140 heures.", "La formation dure longtemps.", ("140 heures",)),
     ("La panne a duré deux heures.", "La panne a duré une minute.", ("deux heures",)),
+    ("Il doit 290 €.", "Il doit 1 290 €.", ("290 €",)),
+    ("Il doit 50 €.", "Il doit 89,50 €.", ("50 €",)),
+    ("Il doit 50 centimes.", "Il doit 1,50 €.", ("50 centimes",)),
+    ("Sous trois mois.", "Il gagne 3 860 euros.", ("trois mois",)),
+    ("Sous trente minutes.", "11 tiramisus à 41 euros.", ("trente minutes",)),
+    ("Sous huit jours.", "Du 10 juin au 2 juillet.", ("huit jours",)),
+    ("Sous huit jours.", "Le 10 juin, après deux visites.", ("huit jours",)),
+    ("Sous deux jours.", "De 8 h à 10 h.", ("deux jours",)),
+    ("Sous deux heures.", "Du 8 au 10.", ("deux heures",)),
+    ("Elle a payé 2x187,50 €.", "C'est 187,40 €, deux fois.", ("187,50 €",)),
     ("Il doit 20 €, puis 20 €, et 20 euros.", "Rien.", ("20 €", "20 euros")),
 ]
 
@@ -97,6 +112,19 @@ FOLLOWS = [
     ("414 euros pour le séjour.", "C'est 3 nuits à 138 euros."),
     ("Deux prélèvements, soit 374,80 €.", "Vous m'avez prélevé 187,40 € deux fois."),
     ("Environ 190 €.", "C'est 187,40 €."),
+    ("L'écart, 2 400 €, est grand.", "À 18 600 euros ! On avait dit 21 000 !"),
+    ("550 baguettes de plus.", "J'en faisais 350, et maintenant 900."),
+    ("Près de 375 €.", "Vous m'avez prélevé 187,40 € deux fois."),
+    ("Elle a payé 2x187,40 €, 2\N{MULTIPLICATION SIGN}187,40 €.", "C'est 187,40 €, deux fois."),
+    ("Il y a eu le Covid-19.", "Le Covid."),
+    ("Sous deux semaines.", "Sous dix jours ouvrés."),
+    ("Après 37 jours.", "Le 25 août, puis le 1er octobre."),
+    ("Au bout de 14 jours.", "Le 20 décembre, puis le 3 janvier."),
+    ("La coupure dure 3 h 30, soit 210 minutes.", "De 8 h 30 à 12 h."),
+    ("La coupure dure trois heures et demie.", "De 8 h 30 à 12 h."),
+    ("La coupure dure trois heures.", "De 8 h à 11 h."),
+    ("Il a attendu 1 h 30.", "J'ai attendu quatre-vingt-dix minutes."),
+    ("Depuis trois jours.", "C'était le vingt et un, et on est le vingt-quatre."),
     ("Depuis trois semaines.", "C'est du 3 février, et on est le 24."),
     ("Après dix-sept jours.", "Commandé le 10 juin, signé le 27 juin."),
     ("Trois appels et deux visites, une par an.", "J'ai appelé lundi, mardi et mercredi."),
@@ -109,6 +137,23 @@ FOLLOWS = [
 @pytest.mark.parametrize(("summary", "said"), FOLLOWS)
 def test_what_follows_from_what_was_said_is_no_invention(summary: str, said: str) -> None:
     assert inventions(summary, said) == Inventions()
+
+
+@pytest.mark.parametrize(
+    "rough",
+    [
+        "aux alentours de 190 €", "de l'ordre de 190 €", "approximativement 190 €", "~190 €", "~ 190 €", "190 € environ",
+        "un total qui avoisine 190 €", "un total qui dépasse les 180 €", "un total avoisinant 190 €", "190 € à peu près",
+    ],
+)  # fmt: skip
+def test_there_are_many_words_for_about(rough: str) -> None:
+    assert inventions(f"C'est {rough}.", "C'est 187,40 €.") == Inventions()
+    assert amounts(f"C'est {rough}.", "C'est 287,40 €.") != ()
+
+
+def test_half_an_hour_may_be_rough() -> None:
+    assert inventions("Plus d'une demi-heure d'attente.", "J'attends depuis trente-cinq minutes.") == Inventions()
+    assert amounts("Plus d'une demi-heure d'attente.", "J'attends depuis cinquante minutes.") == ("demi-heure",)
 
 
 def test_rough_is_not_anything() -> None:
@@ -131,6 +176,17 @@ DATES = [
     ("À 14 h 30.", "À 14 h 45.", ("14 h 30",)),
     ("Vers 9 h.", "Entre 8 et 10 h.", ("9 h",)),
     ("Vers 8 h.", "Entre 8 et 10 h.", ()),
+    ("À 6 h.", "À 18 h.", ("6 h",)),
+    ("À 8 h 30.", "À 20 h 30.", ("8 h 30",)),
+    ("À 8 h 30 du soir.", "À 20 h 30.", ()),
+    ("À six heures du soir.", "À 18 h.", ()),
+    ("À 18 h 30.", "À six heures et demie.", ()),
+    ("Vers 18 h, peu après ou vers 17 h 50.", "À 17 h 52.", ()),
+    ("Vers 18 h.", "À 17 h 22.", ("18 h",)),
+    ("À minuit.", "À 24 h.", ()),
+    ("À 0 h.", "À minuit.", ()),
+    ("La veille du 21/11.", "Le 19 novembre.", ("21/11",)),
+    ("L'appel (21/11).", "Le 19 novembre.", ("21/11",)),
     ("Il passe à 16 heures.", "Il passe à 16 h 10.", ()),
     ("Il passe à neuf heures.", "Il passe demain.", ("neuf heures",)),
     ("Il passe à midi.", "Il passe mercredi après-midi.", ("midi",)),
@@ -173,6 +229,17 @@ NAMES = [
     ("Il parle avec Jean-Yves.", "Roussel.", ("Jean-Yves",)),
     ("Il parle avec Zoé, puis Zoé, puis ZOÉ.", "Bonjour.", ("Zoé",)),
     ("Elle se rend salle B, groupe C.", "Bonjour.", ()),
+    ("La cliente, Marie, appelle.", "Mon mari est décédé.", ("Marie",)),
+    ("La cliente, Adam, appelle.", "Bonjour, madame.", ("Adam",)),
+    ("La cliente, Legoff, appelle.", "Le\nGoff.", ("Legoff",)),
+    ("Il s'appelle Kowalski.", "K, O, W, A, L, S, K, I.", ()),
+    ("Il en veut à MMA.", "Mais moi,\nà qui ?", ("MMA",)),
+    ("Il en veut à la CPAM.", "La caisse primaire d'assurance maladie.", ()),
+    ("Lorsqu'Isabelle Morvan part, il reste. Puisqu'Isabelle Morvan part.", "Isabelle Morvan.", ()),
+    ("Lorsqu'Isabelle Morvan part, il reste.", "Morvan.", ("Lorsqu'Isabelle",)),
+    ("Côté Volta, rien. Hormis Volta, rien. Excepté Volta, rien.", "Volta.", ()),
+    ("La Dre, la Docteure Volta, dit sa Box HS.", "Volta.", ()),
+    ("Les Analyses de l'Assemblée Générale Nationale.", "L'assemblée.", ()),
 ]
 
 

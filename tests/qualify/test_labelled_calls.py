@@ -38,6 +38,20 @@ def test_each_label_is_the_best_one_often_enough() -> None:
     assert satisfactions[None] >= 4
 
 
+@pytest.mark.parametrize(
+    ("name", "satisfactions"),
+    [
+        ("sav_telephone_bonne_humeur", {"neutre", "satisfait"}),
+        ("hotel_annulation", {"neutre", "insatisfait"}),
+        ("mairie_nid_de_poule", {"neutre", "insatisfait"}),
+        ("energie_facture_double", {"insatisfait"}),
+    ],
+)
+def test_where_honest_people_differ_both_are_right(name: str, satisfactions: set[str]) -> None:
+    [call] = [call for call in CALLS if call.id == name]
+    assert {*call.satisfaction} == satisfactions
+
+
 def test_a_constant_answer_is_far_from_the_target() -> None:
     """Whoever always says the same must not pass for an analyst."""
     for label in ("positif", "neutre", "négatif", "mixte"):
@@ -58,7 +72,7 @@ def test_all_is_french_and_none_of_it_gives_an_answer_away() -> None:
         assert "  " not in call.text
         assert identify([text for _, text in call.turns]) == "fr"
         if call.id != "injection_consigne":
-            assert not re.search(r"\b(?:positif|négatif|mixte|insatisfait)\b", call.text)
+            assert not re.search(r"\b(?:positif|négatif|mixte|(?:in)?satisfaite?s?)\b", call.text)
     assert FRENCH.sentiment not in "\n".join(call.text for call in CALLS)
 
 

@@ -51,7 +51,7 @@ async def test_each_once_and_what_fails_again(tmp_path: Path) -> None:
         first = Measuring(ledger, heard, units)
         assert first.outlook() == (
             "3 of 3 units are to be measured, with 1.5 hours of audio to transcribe: "
-            "2 minutes at 60 times real time and 9 minutes at 10 times real time."
+            "2 min at 60 times real time, 9 min at 10 times real time."
         )
         await first.measure(units)
         assert heard.told == [

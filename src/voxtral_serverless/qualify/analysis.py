@@ -26,7 +26,12 @@ from voxtral_serverless.services import Reading as Conversation
 
 LANGUAGE = "fr"
 PREFIX = labelled("", LANGUAGE)
-NO_END = re.compile(r"(?<!\w)(?:(?:MM?|Mr|Mmes?|Mlles?|Dr|Pr|Me|St|Ste|[A-Z])|(?i:av|bd|env|art|tél|réf|p|ex))\.(?=\s)")
+ROOMS = ("salle", "groupe", "porte", "option", "zone", "hall", "classe", "plan", "bâtiment", "escalier", "vitamine")
+"""Behind which a capital letter is no initial."""
+INITIAL = "".join(rf"(?<!{room}\s)" for room in ROOMS) + "[A-Z]"
+NO_END = re.compile(
+    rf"(?<!\w)(?:MM?|Mr|Mmes?|Mlles?|Dr|Pr|Me|St|Ste|{INITIAL}|n(?=\.\s+\d)|(?i:av|bd|env|art|tél|réf|p|ex|cf))\.(?=\s)"
+)
 """Points that end no sentence."""
 SENTENCE_END = re.compile(r"[.!?…]++(?:[\"'»”)\]]|\s»)*+(?=\s+[^\sa-zà-öø-ÿ]|\s*$)")
 Value = TypeVar("Value")

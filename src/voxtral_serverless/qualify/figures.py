@@ -21,18 +21,21 @@ from voxtral_serverless.transcription.spelling import TYPED_AS
 Kind = Literal["money", "duration", "measure", "time", "date", "month", "weekday", "year", "code", "number"]
 WEEKDAYS = ("lundi", "mardi", "mercredi", "jeudi", "vendredi", "samedi", "dimanche")
 MINUTES = {
-    "sec": 1 / 60, "min": 1, "h": 60, "jou": 1440, "nui": 1440, "semai": 10_080, "moi": 43_200, "tri": 129_600,
-    "semes": 259_200, "an": 518_400,
+    "sec": 1 / 60, "min": 1, "h": 60, "jours ouvr": 2016, "jou": 1440, "nui": 1440, "semai": 10_080, "moi": 43_200,
+    "tri": 129_600, "semes": 259_200, "an": 518_400,
 }  # fmt: skip
-"""Of a unit of time, by the first letters of its names; a year has twelve months of thirty days."""
+"""Of a unit of time, by the first letters of its names; a year has twelve months of thirty days, a week five to work."""
 TIME_UNIT = (
-    r"secondes?|minutes?|min|heures?|h|jours?|journees?|nuits?|semaines?|mois|trimestres?|semestres?|ann?ees?|ans?"
+    r"secondes?|minutes?|min|heures?|h|jours?(?: ouvr\w+)?|journees?|nuits?|semaines?|mois|trimestres?|semestres?"
+    r"|ann?ees?|ans?"
 )
 MONEY_UNIT = r"€|euros?|eur|dollars?|\$|£|livres? sterling|francs?"
 MEASURE = r"%|kwh|kg|kilos?|grammes?|km|kilometres?|m2|metres?(?: carres?)?|cm|centimetres?|litres?|degres?|°c?|go|mo"
 ROUGH = re.compile(
-    r"(?:environ|pres d[e']|presque|quelques?|autour de|a peu pres|plus d[e']|moins d[e']|au moins|vers)(?: les?)? ?$"
+    r"(?:environ|pres d[e']|presque|quelques?|autour de|aux alentours d[e']|de l'ordre d[e']|a peu pres|~|avoisin\w+"
+    r"|depass\w+|approximativement|plus d[e']|moins d[e']|au moins|vers)(?: les?| ?une)? ?$"
 )
+ROUGH_BEHIND = re.compile(r" (?:environ|a peu pres)(?!\w)")
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,8 @@ class Figure:
 
     Attributes:
         values: By kind. money: whole, hundredths, or an amount alone; duration: number, minutes of the unit; time: hour,
-            minute; date: day, month, year; month: month, year; weekday: 0 is Monday; else the number. 0: no year.
+            of 24 where "du soir" tells it, minute; date: day, month, year; month: month, year; weekday: 0 is Monday;
+            else the number. 0: no year.
         text: As it is written.
         rough: It is said to be about so much.
         digits: All of its digits, as they follow each other.
@@ -113,8 +117,8 @@ def figures(text: Text) -> list[Figure]:
             match = pattern.match(text.plain, at)
             values = match and _READERS[kind](match)
             if match and values:
-                rough = ROUGH.search(text.plain, max(0, at - 20), at) is not None
-                found.append(Figure(kind, values, text.written(match), rough, re.sub(r"\D", "", match[0])))
+                rough = ROUGH.search(text.plain, max(0, at - 25), at) or ROUGH_BEHIND.match(text.plain, match.end())
+                found.append(Figure(kind, values, text.written(match), rough is not None, re.sub(r"\D", "", match[0])))
                 at = match.end()
                 break
         else:
@@ -123,9 +127,8 @@ def figures(text: Text) -> list[Figure]:
 
 
 def numbers(text: Text) -> Iterator[float]:
-    """Every number that is there, also as a part of a figure, of a time for one."""
-    yield from (_number(match[0]) for match in re.finditer(NUMBER, text.plain))
-    yield from (float(digits) for digits in re.findall(r"\d+", text.plain))
+    """Every number that is there, also as a part of a figure, of a time for one, but whole: 1 290 is not 290."""
+    return (_number(match[0]) for match in re.finditer(NUMBER, text.plain))
 
 
 WHOLE = r"(?<!\d)(?:\d{1,3}(?:[ .']\d{3})+(?!\d)|\d+)"
@@ -176,6 +179,8 @@ def _rewritings() -> tuple[tuple[str, Callable[[re.Match[str]], str]], ...]:
     hours = {"demi-": 30, "quart d'": 15, "trois quarts d'": 45}
     return (
         (r"pour[ -]cent(?!\w)", lambda _: "%"),
+        (r"(?<=\d)[x\u00d7](?=\d)", lambda _: " x "),
+        (r"(?<!\w)\+33[ .-]?(?:\(0\) ?)?(?=[1-9])", lambda _: "0"),
         (r"(?<!\w)(trois quarts d'|demi-|quart d')heure(?!\w)", lambda found: f"{hours[found[1]]} minutes"),
         (rf"(?<!\w)({'|'.join(about)})(?: de | d')", lambda found: f"environ {about[found[1]]} "),
         (rf"(?<![\d,.])(\d+(?:,\d+)?) ?({'|'.join(scales)}|k(?=[ €]))(?!\w)",
@@ -201,18 +206,20 @@ def _patterns() -> dict[Kind, re.Pattern[str]]:
     patterns = {
         "date": rf"(?<!\w)(?:(?P<day>\d{{1,2}}) (?P<name>{_months()}){year}"
         r"|(?P<first>\d{1,2})(?P<mark>[/.-])(?P<second>\d{1,2})(?P=mark)(?P<last>\d{4}|\d\d)(?![ .-]?\d)"
-        r"|(?<=le )(?P<d>\d{1,2})/(?P<m>\d{1,2})(?![/\d]))",
+        r"|(?:(?<=\()|(?<=di )|(?<=(?:le|du|au) )|(?<=[dl]es )|(?<=dimanche ))(?P<d>\d{1,2})/(?P<m>\d{1,2})(?![/\d]))",
         "month": rf"(?<![\w-])(?P<name>{_months()}){year}",
         "weekday": rf"(?<![\w-])(?:{'|'.join(WEEKDAYS)})s?(?!\w)",
         "code": r"(?<!\w)\+?\d\d(?:[ .-]\d\d){2,}(?!\w|[ .-]\d)",
         "time": r"(?<![\w,.])(?:(?P<hour>[01]?\d|2[0-4]) ?(?:h(?:eures?)?(?![a-z])|:(?=\d\d))|(?<!-)(?:midi|minuit)(?!\w))"
-        rf"(?: ?(?:et (?P<half>demie?|quart)(?!\w)|moins (?:le )?(?P<less>quart|\d\d?)|(?P<minute>[0-5]?\d){after}))?",
-        "money": rf"(?<!\w)(?:{WHOLE} ?(?:{MONEY_UNIT}) (?:et )?(?P<cents>\d\d(?: centimes?)?|\d centimes?)(?!\w){after}"
+        rf"(?: ?(?:et (?P<half>demie?|quart)(?!\w)|moins (?:le )?(?P<less>quart|\d\d?)|(?P<minute>[0-5]?\d){after}))?"
+        r"(?P<late> (?:du soir|de l'apres[ -]midi)(?!\w))?",
+        "money": rf"(?<!\w)(?:{WHOLE} ?(?:{MONEY_UNIT})(?: (?:et )?|(?<=€))"
+        rf"(?P<cents>\d\d(?: centimes?)?|\d centimes?)(?!\w){after}|(?P<only>\d\d?) ?centimes?(?!\w)"
         rf"|{NUMBER}(?: d')? ?(?:{MONEY_UNIT})(?!\w))",
         "duration": rf"(?<!\w){NUMBER} ?(?:d[e']|environ )?(?P<unit>{TIME_UNIT})(?!\w)",
-        "measure": rf"(?<!\w){NUMBER} ?(?:{MEASURE}|centimes?)(?!\w)",
+        "measure": rf"(?<!\w){NUMBER} ?(?:{MEASURE})(?!\w)",
         "year": r"(?<![\w,.])(?:19|20)\d\d(?![\w]|[,. -]\d)",
-        "number": rf"(?<!\w){NUMBER}(?!\w)",
+        "number": rf"(?<!\w)(?<![a-z]-){NUMBER}(?!\w)",
     }
     return {kind: re.compile(pattern) for kind, pattern in patterns.items()}  # type: ignore[misc]
 
@@ -234,15 +241,16 @@ def _date(match: re.Match[str]) -> tuple[float, ...] | None:
 def _time(match: re.Match[str]) -> tuple[float, ...]:
     minutes = {"quart": 15, "demi": 30, "demie": 30}
     hour = int(match["hour"] or 12)
+    hour += 12 if match["late"] and hour < 12 else 0
     if less := match["less"]:
         return hour - 1, 60 - (minutes.get(less) or int(less))
     return hour, minutes.get(match["half"] or "") or int(match["minute"] or 0)
 
 
 def _money(match: re.Match[str]) -> tuple[float, ...]:
-    whole = re.match(NUMBER, match[0])
-    assert whole
-    value = _number(whole[0])
+    [value] = _leading(match)
+    if match["only"]:
+        return 0, value
     return (value, int(match["cents"].split()[0])) if match["cents"] else (value,)
 
 

@@ -1,8 +1,8 @@
 """What a French summary says that nobody said: names, amounts and dates, found without a model.
 
 Promises: what is reported is not in the transcript, whichever way it is written there. A figure may also follow from
-what was said: a sum, a difference or a multiple of two amounts, the time between two dates, a round number that is
-called one. So much is let pass that a count is a floor, not an estimate.
+what was said: a sum, a difference or a multiple of two amounts, the time between two dates or two times of a day, a
+round number that is called one. So much is let pass that a count is a floor, not an estimate.
 
 It cannot see: a name or a figure that was said of somebody or something else; names in small letters, those of a
 single letter, and one alone at the start of a sentence; how often something happened, up to ten; numbers that are
@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 
 from voxtral_serverless.qualify.figures import WEEKDAYS, Figure, Text, figures, folded, in_digits, numbers, typed
 from voxtral_serverless.transcription.lexicons import LEXICONS
@@ -27,12 +28,22 @@ SMALL_WORDS = {"a", "au", "aux", "d", "de", "des", "du", "en", "et", "l", "la", 
 MANNERS = {"cent", "mille"}
 """As in a thousand thanks."""
 MULTIPLES = range(2, 13)
-ABOUT = 0.1
-"""How far a number that is said to be rough may be from the true one."""
+ABOUT = 0.15
+"""How far a number that is said to be rough may be from the true one: 35 minutes are more than half an hour."""
 UNITS_APART = 0.15
 """How far a duration may be from the same in another unit: a fortnight has 15 days in French, a month about four weeks."""
-WEEK = 10_080
+DAY = 1440
 """Its minutes."""
+MONTH_STARTS = tuple(accumulate((31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30), initial=0))
+"""Days of the year before each month."""
+YEAR = 365
+"""Its days."""
+BARE_DAY = re.compile(r"(?:(?<!\w)(?:les?|du|au|et|ou)|,) (\d|[12]\d|3[01])(?!\w|[,.]\d)")
+QUARTER = 15
+"""Minutes that a rough time of the day may be from the true one."""
+AMOUNT = 20
+"""A bare number above this may be an amount of money."""
+NOON = 12
 LONG_NUMBER = 4
 """Digits from which a number may be one that was said in groups."""
 LONG_NAME = 4
@@ -55,8 +66,8 @@ tes ton tot toujours tous tout toute toutefois toutes tres trop tu un une vers v
 """How sentences begin."""
 TITLES_AND_TERMS = """
 abonne abonnee acheteur acheteuse agent agente appelant appelante assistant assistante assure assuree client cliente
-clients collaborateur collegue conseil conseiller conseillere consommateur docteur dr employe employee enqueteur femme
-homme hote intervenant interlocuteur interlocutrice interviewe interviewee interviewer journaliste madame mademoiselle
+clients collaborateur collegue conseil conseiller conseillere consommateur docteur docteure dr employe employee enqueteur
+femme homme hote intervenant interlocuteur interlocutrice interviewe interviewee interviewer journaliste madame mademoiselle
 maitre medecin mere mesdames messieurs mlle mme mmes mr operateur operatrice parent patient patiente pere prestataire
 receptionniste resident responsable salarie salariee secretaire service societe standardiste technicien usager
 utilisateur vendeur voisin monsieur m mm me pr st ste saint sainte resume note objet
@@ -66,6 +77,7 @@ ag ssii vtc csp npai ref tel num no nb ps allo salut chef directeur directrice e
 presidente professeur agence assurance assurances banque bureau cabinet centre clinique college commune compagnie
 copropriete direction ecole garage gare hopital hotel laboratoire lycee mairie ministere mutuelle office pharmacie police
 poste prefecture restaurant syndic tribunal universite ville
+analyses box cote dre excepte generale hormis hs nationale
 """
 COMMON = frozenset(f"{STARTS} {TITLES_AND_TERMS}".split())
 """Words that name nobody, though a summary may write them with a capital, without accents."""
@@ -115,13 +127,14 @@ class _Transcript:
         self.figures = figures(text)
         self.numbers = {*numbers(text), *(figure.value for figure in self.figures)}
         self.digits = re.sub(r"\D", "", text.plain)
+        self.days = {float(day) for day in BARE_DAY.findall(text.plain)}
         self.words = {_stem(word) for word in WORD.findall(folded(text.source))} | {
             _stem(_apart(word)) for word in re.findall(r"[\w'-]+", folded(text.source))
         }
-        self.letters = _apart(folded(text.source))
-        words = WORD.findall(folded(text.source))
+        self.letters = folded(text.source).replace("œ", "oe").replace("æ", "ae")
+        turns = [WORD.findall(turn) for turn in folded(text.source).split("\n")]
         self.initials = " ".join(
-            ("".join(word[0] for word in words), "".join(word[0] for word in words if word not in SMALL_WORDS))
+            "".join(word[0] for word in turn if word not in passed) for turn in turns for passed in (set(), SMALL_WORDS)
         )
 
     def tells(self, figure: Figure) -> bool:
@@ -134,9 +147,13 @@ class _Transcript:
     def names(self, name: str) -> bool:
         """Whether a word was said, in one word or several, spelled out, or as the words of an acronym."""
         plain = _apart(folded(name))
-        if _stem(plain) in self.words or (len(plain) >= LONG_NAME and plain in self.letters):
+        if _stem(plain) in self.words or (len(plain) >= LONG_NAME and self._joined(plain)):
             return True
         return name.isupper() and folded(name) in self.initials
+
+    def _joined(self, plain: str) -> bool:
+        """Whether words of one turn that follow each other are these letters."""
+        return re.search(r"\b" + r"+[^\w\n]*".join(plain) + r"+\b", self.letters) is not None
 
     @cached_property
     def _loose(self) -> set[int]:
@@ -147,8 +164,9 @@ class _Transcript:
 
     @cached_property
     def _money(self) -> set[float]:
-        """What the amounts come to, two at a time."""
+        """What the amounts come to, two at a time, with a unit or without."""
         said = {value for one in self.figures if one.kind == "money" for value in (one.value, one.values[0])}
+        said |= {one.value for one in self.figures if one.kind == "number" and one.value > AMOUNT}
         pairs = {round(one + sign * other, 2) for one in said for other in said for sign in (1, -1)}
         return pairs | {round(one * times, 2) for one in said for times in MULTIPLES if times in self.numbers}
 
@@ -158,23 +176,43 @@ class _Transcript:
         hours = [(one.values[0] + one.values[1] / 60, 60.0) for one in self.figures if one.kind == "time"]
         return [*(one.values for one in self.figures if one.kind == "duration"), *hours]
 
+    @cached_property
+    def _days_apart(self) -> set[float]:
+        """How many days are between two dates, without a 29 February, or two days where a month is not said."""
+        dates = self._of("date")
+        dated = [MONTH_STARTS[int(month) - 1] + day for day, month, _ in dates]
+        bare = {one.value for one in self.figures if one.kind == "number"} & self.days
+        apart = {(one - other) % YEAR for one in dated for other in dated}
+        return apart | {abs(one - other) for one in bare for other in bare | {date[0] for date in dates}}
+
+    @cached_property
+    def _minutes_apart(self) -> set[float]:
+        """How many minutes are between two times of a day."""
+        said = [hour * 60 + minute for hour, minute in self._of("time")]
+        return {abs(one - other) for one in said for other in said}
+
     def _of(self, kind: str) -> list[tuple[float, ...]]:
         return [figure.values for figure in self.figures if figure.kind == kind]
 
     def _tells_number(self, figure: Figure) -> bool:
         if figure.value in {1, *self.numbers} or (len(figure.digits) >= LONG_NUMBER and figure.digits in self.digits):
             return True
-        return figure.rough and any(abs(figure.value - one) <= ABOUT * figure.value for one in self.numbers)
+        return _is_about(figure, self.numbers)
 
     def _tells_bare(self, figure: Figure) -> bool:
-        return figure.value <= COUNTED or folded(figure.text) in MANNERS or self._tells_number(figure)
+        if figure.value <= COUNTED or folded(figure.text) in MANNERS:
+            return True
+        return figure.value in self._money or self._tells_number(figure)
 
     def _tells_money(self, figure: Figure) -> bool:
-        return self._tells_number(figure) or figure.value in self._money or {*figure.values} <= self.numbers
+        if figure.value in self._money or _is_about(figure, self._money):
+            return True
+        return self._tells_number(figure) or {*figure.values} - {0} <= self.numbers
 
     def _tells_duration(self, figure: Figure) -> bool:
         number, unit = figure.values
-        return self._tells_as_long(figure) or number in {round(days * 1440 / unit) for days in self._between(unit)}
+        apart = self._minutes_apart if unit < DAY else {days * DAY for days in self._days_apart}
+        return self._tells_as_long(figure) or number in {round(minutes / unit) for minutes in apart}
 
     def _tells_as_long(self, figure: Figure) -> bool:
         """Whether a duration was said, in whatever unit."""
@@ -184,22 +222,23 @@ class _Transcript:
             for count, other in self._durations
         )
 
-    def _between(self, unit: float) -> set[float]:
-        """How far numbers are apart: of days, where the unit is the week's, else of whatever the unit is, in days."""
-        apart = {abs(one - other) for one in self.numbers for other in self.numbers}
-        return apart if unit == WEEK else {count * unit / 1440 for count in apart}
-
     def _tells_time(self, figure: Figure) -> bool:
-        """On the clock's face, since "17 h" is also "cinq heures"."""
+        """Whether it was said, or is how long something takes, which is written alike."""
         hour, minute = figure.values
-        said = {(one % 12, other) for one, other in self._of("time")}
-        if (hour % 12, minute) in said:
+        said = {other for one, other in self._of("time") if _same_hour(hour, one)}
+        if minute in said or (figure.rough and self._tells_time_about(figure)):
             return True
         if minute:
-            return len(figure.digits) >= LONG_NUMBER and figure.digits in self.digits
-        lasting = Figure("duration", (hour, 60.0), figure.text, figure.rough, figure.digits)
+            lengths = self._minutes_apart | {round(count * unit) for count, unit in self._durations}
+            return hour * 60 + minute in lengths or (len(figure.digits) >= LONG_NUMBER and figure.digits in self.digits)
+        lasting = Figure("duration", (hour, 60.0), figure.text, digits=figure.digits)
         lasts = self._tells_duration if "heure" in folded(figure.text) else self._tells_as_long
-        return any(hour % 12 == one for one, _ in said) or lasts(lasting)
+        return bool(said) or lasts(lasting)
+
+    def _tells_time_about(self, figure: Figure) -> bool:
+        """Whether a time close to it was said."""
+        hour, minute = figure.values
+        return any(abs((hour - one) * 60 + minute - other) <= QUARTER for one, other in self._of("time"))
 
     def _tells_date(self, figure: Figure) -> bool:
         day, month, year = figure.values
@@ -221,6 +260,15 @@ class _Transcript:
         return figure.values in self._of("weekday")
 
 
+def _same_hour(written: float, said: float) -> bool:
+    """Whether who says one hour may mean the other: "cinq heures" may be 17 h, but 17 h is never 5 h."""
+    return (written - said) % (12 if said % 24 <= NOON else 24) == 0
+
+
+def _is_about(figure: Figure, true: Iterable[float]) -> bool:
+    return figure.rough and any(abs(figure.value - one) <= ABOUT * one for one in true)
+
+
 def _names(summary: str, transcript: _Transcript) -> Iterator[str]:
     """Names that were not said; those that follow each other are one."""
     found = [match for match in NAME.finditer(summary) if _is_invented(match, summary, transcript)]
@@ -233,7 +281,7 @@ def _names(summary: str, transcript: _Transcript) -> Iterator[str]:
 
 
 def _is_invented(match: re.Match[str], summary: str, transcript: _Transcript) -> bool:
-    name = re.sub(r"^(?:[LDJMNSTC]|Qu)'(?=\w)|['-]+$", "", match[0])
+    name = re.sub(r"^(?:[LDJMNSTC]|\w*[Qq]u)'(?=\w)|['-]+$", "", match[0])
     plain = folded(name)
     if len(name) < 2 or any(map(str.isdigit, name)) or _names_nobody(plain) or transcript.names(name):
         return False
@@ -268,6 +316,6 @@ def _apart(word: str) -> str:
 
 
 def _stem(word: str) -> str:
-    """Without what a plural or a feminine adds."""
+    """Without what a plural adds. What a feminine adds tells names apart: Marie is nobody's "mari"."""
     plain = _apart(word)
-    return re.sub(r"(?:es|e|s|x)$", "", plain) or plain
+    return re.sub(r"[sx]$", "", plain) or plain

@@ -54,7 +54,7 @@ class Measuring:
         """How much there is to do."""
         hours = sum(unit.audio_s for unit in self._lacking) / 3600
         told = f"{len(self._lacking)} of {len(self._numbers)} units are to be measured"
-        at = " and ".join(f"{60 * hours / times:.0f} minutes at {times} times real time" for times in OUTLOOK)
+        at = ", ".join(f"{60 * hours / times:.0f} min at {times} times real time" for times in OUTLOOK)
         return f"{told}, with {hours:.1f} hours of audio to transcribe: {at}." if hours else f"{told}."
 
     async def measure(self, units: Sequence[Unit]) -> None:
