@@ -117,7 +117,8 @@ def accuracy(told: dict[str, Any]) -> Any:
         axis.set_xlabel("calls, best first")
         axis.set_ylabel("error rate (%)")
         axis.set_ylim(bottom=0, top=1.12 * max(*percents, 100 * targets.get(name, 0), 1))
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.set_xlim(0.5, len(percents) + 0.5)
+        axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         if name in targets:
             limit = 100 * targets[name]
             axis.axhline(limit, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
