@@ -157,7 +157,8 @@ async def test_verdicts_follow_from_them(report: dict[str, Any]) -> None:
     assert outcomes["cpwer"] == "missed", "a whole turn in twenty-eight has the wrong speaker"
     assert outcomes["der"] == "met", "… which is less of the time"
     assert outcomes["coverage"] == "met"
-    assert outcomes["music"] == "met"
+    assert outcomes["music"] == "unmeasured", "five seconds of it prove little"
+    assert report["readings"]["sounds/music"]["words"] == 0
     assert outcomes["labels"] == "missed", "the tiny model knows one answer"
     assert outcomes["call"] == outcomes["throughput"] == outcomes["cost"] == outcomes["bad_token"] == "unmeasured"
 
@@ -219,8 +220,7 @@ async def test_an_engine_killed_while_it_transcribes(
         deaths = engine.deaths
         reading = await robustness.killed_engine(job, engine)
     assert engine.deaths == deaths + 1
-    undisturbed_s, disturbed_s = (result.meta.timings["transcription"] for result in results)
-    assert disturbed_s > undisturbed_s + RESTART_S, "the transcription waited for the next engine"
+    assert results[1].meta.timings["transcription"] > RESTART_S, "it waited for the next engine"
     assert (reading["done"], reading["left"]) == (True, 0)
     assert reading["requests_in_hand"]
     assert reading["texts"] == reading["texts_undisturbed"] == len(bundled_call())
