@@ -183,6 +183,11 @@ def test_bad_input_is_told_in_one_line(data: Path, tmp_path: Path, options: tupl
     assert not (tmp_path / "report").exists()
 
 
+def test_nothing_to_measure_is_no_failure(data: Path, tmp_path: Path) -> None:
+    done = qualified(data, tmp_path / "report", *QUICK, *("--skip", "start", "--skip", "analysis", "--skip", "speed"))
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
 def test_another_machines_folder_is_refused_quickly(data: Path, tmp_path: Path) -> None:
     report = tmp_path / "report"
     report.mkdir()

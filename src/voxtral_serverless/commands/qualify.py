@@ -97,7 +97,7 @@ def _examine(settings: Settings, options: Options, folder: Path, *, fresh: bool)
             run_to_its_end(examine(settings, options, folder, telling, found.append, command=command, fresh=fresh))
     finally:
         statuses = [_reported(examined, folder) for examined in found]
-    return max(statuses)
+    return max(statuses, default=0)
 
 
 def _reported(examined: Examined, folder: Path) -> int:
