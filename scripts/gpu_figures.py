@@ -17,7 +17,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 REPORTS = ROOT / "bench" / "reports"
 BEGIN, END = "<!-- gpu-figures -->", "<!-- /gpu-figures -->"
-FORMAT = 1
+FORMAT = 2
 NONE = "\u2013"
 COMMAND = """```sh
 docker run --rm --gpus all -e HF_TOKEN=hf_… -e ALIGNMENT_LANGUAGES=fr -v "$PWD/report:/report" \\

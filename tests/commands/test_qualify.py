@@ -213,6 +213,7 @@ def test_an_engine_that_does_not_start_ends_it(data: Path, tmp_path: Path, tempo
     told = json.loads((report / "report.json").read_text("utf-8"))
     assert list(told["readings"]) == ["start/cold"]
     assert told["situation"]["missing"] == ["start/warm"]
+    assert told["situation"]["unreached_stages"] == ["analysis", "speed"]
     assert leftovers(temporary) == []
 
 

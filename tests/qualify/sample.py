@@ -20,7 +20,7 @@ def situation(**other: Any) -> Reading:
         "began": "2026-11-20T10:00:00+00:00",
         "ended": "2026-11-20T14:00:00+00:00",
         "machine": {
-            "gpus": [{"name": "NVIDIA L4", "total_mib": 23034}], "driver": "570.1", "processor": "A processor",
+            "gpus": [{"name": "NVIDIA L4", "total_mib": 23034}], "all_gpus_mib": 23034, "driver": "570.1", "processor": "A processor",
             "cores": 8, "memory_mib": 64000, "system": "Linux 6.1", "python": "3.12.1",
         },
         "versions": {"vllm": "0.32.0", "torch": "2.9.0", "pyannote.audio": "4.0.7", "meeteval": None},
@@ -40,6 +40,7 @@ def situation(**other: Any) -> Reading:
         "engine_elsewhere": False,
         "missing": [],
         "skipped_stages": [],
+        "unreached_stages": [],
         **other,
     }  # fmt: skip
 

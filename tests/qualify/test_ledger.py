@@ -109,8 +109,8 @@ def test_killed_in_the_middle_of_everything(tmp_path: Path) -> None:
 
 
 def test_another_model_is_another_report(tmp_path: Path) -> None:
-    with ledger_of(tmp_path):
-        pass
+    with ledger_of(tmp_path) as ledger:
+        ledger.add(unit("start/cold"), {"ready_s": 1.0})
     other: Facts = SUBJECT | {"models": {"transcription": {"name": "voxtral", "revision": "def"}}}
     with (
         pytest.raises(
@@ -127,9 +127,20 @@ def test_what_was_not_named_yet_may_be_named_later(tmp_path: Path) -> None:
     """The data set, for one, which some stages do without."""
     data: Facts = {"data": {"name": "simsamu", "language": "fr"}}
     for subject in (SUBJECT, SUBJECT | data, SUBJECT, SUBJECT | data):
-        with ledger_of(tmp_path, subject):
-            pass
+        with ledger_of(tmp_path, subject) as ledger:
+            ledger.add(unit("start/cold"), {"ready_s": 1.0})
     with pytest.raises(InvalidConfiguration, match=r"data: .*simsamu"), ledger_of(tmp_path, SUBJECT | {"data": None}):
+        pass
+
+
+def test_a_start_that_measured_nothing_binds_nobody(tmp_path: Path) -> None:
+    """Refused for a flag, it is corrected by one."""
+    fixed: Facts = SUBJECT | {"version": "0.2.0"}
+    with ledger_of(tmp_path) as ledger:
+        ledger.add(unit("start/cold"), {"failed": "engine_unavailable: no."})
+    with ledger_of(tmp_path, fixed) as ledger:
+        ledger.add(unit("start/cold"), {"ready_s": 1.0})
+    with pytest.raises(InvalidConfiguration, match=r"version: 0\.2\.0, now 0\.1\.0"), ledger_of(tmp_path):
         pass
 
 
@@ -150,7 +161,8 @@ def test_a_file_that_is_none(tmp_path: Path, content: str) -> None:
 
 
 def test_another_versions_file(tmp_path: Path) -> None:
-    (tmp_path / FILE).write_text(json.dumps({"format": 0, "began": "x"}) + "\n")
+    reading = {"unit": "start/cold", "at": "x", "reading": {}}
+    (tmp_path / FILE).write_text(f"{json.dumps({'format': 1, 'began': 'x'})}\n{json.dumps(reading)}\n")
     with pytest.raises(InvalidConfiguration, match="another version"), ledger_of(tmp_path):
         pass
 

@@ -16,7 +16,7 @@ from voxtral_serverless.qualify.findings import find
 from voxtral_serverless.qualify.report.content import PLOTS
 from voxtral_serverless.qualify.report.page import NO_PLOTS
 from voxtral_serverless.qualify.report.plots import plots
-from voxtral_serverless.qualify.report.report import as_html, as_json, as_markdown, write_report
+from voxtral_serverless.qualify.report.report import FORMAT, as_html, as_json, as_markdown, write_report
 from voxtral_serverless.torch_parts import find_python
 
 EVIL = "<script>alert(1)</script> | **bold** `code` [x](http://evil.example) &lt;"
@@ -65,7 +65,7 @@ def drawing_python() -> str:
 def test_json_has_everything() -> None:
     report = json.loads(as_json(readings(), situation()))
     assert list(report) == ["format", "situation", "verdicts", "findings", "readings"]
-    assert (report["format"], report["situation"], report["readings"]) == (1, situation(), readings())
+    assert (report["format"], report["situation"], report["readings"]) == (FORMAT, situation(), readings())
     assert [one["outcome"] for one in report["verdicts"]] == ["met"] * 12
     assert as_json(dict(reversed(readings().items())), situation()) == as_json(readings(), situation())
 
@@ -131,7 +131,7 @@ def test_files_take_the_place_of_older_ones(tmp_path: Path) -> None:
     (folder / "report.json").write_text("old")
     write_report(folder, readings(), situation())
     assert sorted(path.name for path in folder.iterdir()) == ["report.html", "report.json", "report.md"]
-    assert json.loads((folder / "report.json").read_text())["format"] == 1
+    assert json.loads((folder / "report.json").read_text())["format"] == FORMAT
 
 
 def test_a_name_that_is_no_text_is_no_reason_for_no_report(tmp_path: Path) -> None:

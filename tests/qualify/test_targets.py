@@ -155,6 +155,24 @@ def test_an_engine_elsewhere_says_nothing_of_this_card_nor_of_its_price() -> Non
     assert verdict("throughput", facts).outcome == "met"
 
 
+def test_a_card_that_does_not_tell_its_size_is_no_small_one() -> None:
+    facts = card(None)
+    assert isinstance(facts["machine"], dict)
+    untold: Reading = {**facts, "machine": {**facts["machine"], "untold_gpu": "nvidia-smi names none"}}
+    found = verdict("call", untold)
+    assert (found.outcome, found.remark) == (
+        "unmeasured",
+        "the size of the card is not known: nvidia-smi names none",
+    )
+
+
+def test_a_stage_that_the_last_start_did_not_come_to_is_not_met_by_an_earlier_one() -> None:
+    facts = situation(unreached_stages=["accuracy"])
+    outcomes = {one.id: one.outcome for one in verdicts(find(readings(), facts), facts)}
+    assert {which for which, outcome in outcomes.items() if outcome != "met"} == {"der", "cpwer", "coverage", "music"}
+    assert verdict("der", facts, **given(der=der(9.0))).outcome == "missed"
+
+
 def test_a_worker_that_takes_fewer_jobs_is_told() -> None:
     for which in ("throughput", "cost"):
         assert "MAX_CONCURRENCY" not in verdict(which).remark

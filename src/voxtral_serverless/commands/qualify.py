@@ -62,7 +62,8 @@ def qualify(
         settings = load_settings(**({"voxtral_model": model} if model else {}))
         options = Options(
             data=data, hours=hours or None, language=_language(language),
-            minutes=tuple(minutes or Options.minutes), at_once=tuple(at_once or Options.at_once),
+            minutes=tuple(dict.fromkeys(minutes or Options.minutes)),
+            at_once=tuple(dict.fromkeys(at_once or Options.at_once)),
             longest_minutes=longest, sound_s=sounds, gpu_price=gpu_price,
             stages=_stages(skip or []),
         )  # fmt: skip

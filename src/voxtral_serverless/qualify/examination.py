@@ -1,8 +1,8 @@
 """The story of an examination: the stages in their order, unit by unit, each measured once and written down.
 
 Promises: what is measured is on the disk before the next unit begins, so that whoever interrupts it loses one unit; a unit
-that fails is told as failed, and tried anew with the next start; nothing of the services is left when it ends, and then
-there is a report, whatever ended it. Leaves
+that fails is told as failed, and tried anew with the next start; nothing of the services is left when it ends, and then,
+once anything was measured, there is a report, whatever ended it. Leaves
 out: what is measured in a stage (its own module), and what the readings mean (`findings`, `targets`).
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -117,28 +117,35 @@ async def examine(
         models = await find_models(settings)
         ledger.examines({"models": models})
         situation = await on_used_gpus(settings, situation)
-        if data.calls:
-            ledger.tell({"data": _data_facts(data)})
+        examiner = _Examiner(options, ledger, telling, python)
         try:
-            await _Examiner(options, ledger, telling, python).measure_all(settings, data)
+            await examiner.measure_all(settings, data)
         finally:
             if ledger.readings:
                 facts = _described(situation, models, options, command) | _told(ledger)
+                facts["unreached_stages"] = [stage for stage in options.stages if stage not in examiner.reached]
                 conclude(Examined(facts, ledger.current(), python))
 
 
 @dataclass(frozen=True)
 class _Examiner:
-    """Goes through the stages."""
+    """Goes through the stages.
+
+    Attributes:
+        reached: Those of which it is known what is to be measured.
+    """
 
     options: Options
     ledger: Ledger
     telling: Telling
     python: str | None
+    reached: set[StageName] = field(default_factory=set)
 
     async def measure_all(self, settings: Settings, data: DataSet) -> None:
         """Every stage, each with what it needs."""
-        if "start" in self.options.stages and not settings.vllm_base_url:
+        if settings.vllm_base_url:
+            self.reached.add("start")  # of which there is nothing to be measured
+        elif "start" in self.options.stages:
             await self._measure_starts(settings)
         if set(self.options.stages) - {"start"}:
             self.telling.says("starting the engine …")
@@ -148,7 +155,7 @@ class _Examiner:
     async def _measure_starts(self, settings: Settings) -> None:
         with workspace() as caches:
             units = list(start.units(settings, caches))
-            self.ledger.plan("start", units)
+            self._plan("start", units)
             measuring = Measuring(self.ledger, self.telling, units)
             for unit in units:
                 await measuring.measure([unit])
@@ -157,16 +164,20 @@ class _Examiner:
     async def _measure_on(self, stand: Stand) -> None:
         """The stages that need the parts, ready. The process that counts errors ends with the stage that needs it."""
         if stand.data.calls:
-            self.ledger.tell({"plans": list(stand.plans)})
+            self.ledger.tell({"data": _data_facts(stand.data), "plans": list(stand.plans)})
         async with _scorer(self.python, self.options) as scorer:
             stages = _stages(stand, scorer, self.options)
             for stage, units in stages.items():
-                self.ledger.plan(stage, units)
+                self._plan(stage, units)
             measuring = Measuring(self.ledger, self.telling, [unit for units in stages.values() for unit in units])
             self.telling.says(measuring.outlook())
             await measuring.measure(stages.pop("accuracy", []))
         for units in stages.values():
             await measuring.measure(units)
+
+    def _plan(self, stage: StageName, units: list[Unit]) -> None:
+        self.ledger.plan(stage, units)
+        self.reached.add(stage)
 
 
 def _give_up_without_engine(reading: Reading) -> None:
@@ -238,6 +249,7 @@ def _described(situation: Situation, models: Facts, options: Options, command: s
         "version": __version__,
         "command": command,
         "machine": situation.machine,
+        "other_gpus": situation.other_gpus,
         "versions": situation.versions,
         "settings": situation.settings,
         "max_concurrency": situation.max_concurrency,

@@ -63,10 +63,6 @@ class Ledger:
         if self._kept.head is None:
             self._kept.head = {"format": FORMAT, "began": _now()}
             self._write(self._kept.head)
-        elif self._kept.head.get("format") != FORMAT:
-            raise InvalidConfiguration(
-                f"{FILE} is another version's; name another folder, or begin again with --fresh."
-            )
 
     @property
     def began(self) -> str:
@@ -85,12 +81,13 @@ class Ledger:
 
     def examines(self, subject: Facts) -> None:
         """What is examined, or a part of it: what two starts both name has to be the same for their readings to stand
-        beside each other.
+        beside each other. Where nothing was measured yet, another start may correct the one before.
 
         Raises:
             InvalidConfiguration: what is in the folder was measured of something else.
         """
-        before = self._kept.subject
+        measured = any(map(is_whole, self.readings.values()))
+        before = self._kept.subject if measured else {}
         if changed := [name for name in subject if name in before and before[name] != subject[name]]:
             told = "; ".join(_difference(name, before[name], subject[name]) for name in changed)
             raise InvalidConfiguration(
@@ -184,6 +181,10 @@ def _read(file: BinaryIO) -> _Kept:
     try:
         head, *lines = [json.loads(line) for line in whole.splitlines()] or [None]
         kept.head = None if head is None else dict(head)
+        if kept.head is not None and kept.head.get("format") != FORMAT:
+            raise InvalidConfiguration(
+                f"{FILE} is another version's; name another folder, or begin again with --fresh."
+            )
         for line in lines:
             kept.take(line)
     except (ValueError, LookupError, TypeError, AttributeError) as error:

@@ -19,7 +19,7 @@ from pydantic import JsonValue
 from voxtral_serverless import __version__
 from voxtral_serverless.concurrency import in_daemon_thread
 from voxtral_serverless.doctor.gpus import driver_version
-from voxtral_serverless.engine.machine import Gpu, find_vllm, seen_gpus
+from voxtral_serverless.engine.machine import SILENT, UNTOLD, Gpu, find_vllm, seen_gpus, why_no_gpu
 from voxtral_serverless.engine.running import used_gpus
 from voxtral_serverless.hub.cache import commit_of
 from voxtral_serverless.interpreters import Python, ask_python, python_of
@@ -47,7 +47,7 @@ class Situation:
     """What was found before anything is measured.
 
     Attributes:
-        gpus: All of them, or those that the engine takes.
+        gpus: All of them, or those that the engine takes; `other_gpus`, how many it leaves alone.
         machine: These, driver, processor, memory.
         versions: Of the libraries that decide what is measured.
         settings: Those that change it.
@@ -58,6 +58,7 @@ class Situation:
     """
 
     gpus: tuple[Gpu, ...]
+    other_gpus: int
     machine: Facts
     versions: Facts
     settings: Facts
@@ -108,7 +109,8 @@ async def on_used_gpus(settings: Settings, situation: Situation) -> Situation:
     if situation.engine != "vllm":
         return situation
     gpus = await in_daemon_thread(partial(used_gpus, settings, situation.gpus))
-    return replace(situation, gpus=gpus, machine=situation.machine | {"gpus": _told(gpus)})
+    others = len(situation.gpus) - len(gpus)
+    return replace(situation, gpus=gpus, other_gpus=others, machine=situation.machine | {"gpus": _told(gpus)})
 
 
 def _found(settings: Settings) -> Situation:
@@ -118,6 +120,7 @@ def _found(settings: Settings) -> Situation:
     gpus, elsewhere = seen_gpus(), settings.vllm_base_url if served else None
     return Situation(
         gpus,
+        0,
         machine(gpus),
         {
             **{name: _own_version(name) for name in OWN_LIBRARIES},
@@ -141,8 +144,11 @@ def machine(gpus: tuple[Gpu, ...]) -> Facts:
     """The machine that we are on, as a report names it."""
     import psutil
 
+    no_gpu = None if gpus else why_no_gpu()
     return {
         "gpus": _told(gpus),
+        "untold_gpu": no_gpu if no_gpu in {SILENT, UNTOLD} else None,
+        "all_gpus_mib": sum(gpu.total_mib for gpu in gpus),
         "driver": driver_version() if gpus else None,
         "processor": _processor(),
         "cores": os.cpu_count() or 1,

@@ -111,8 +111,10 @@ def _verdict(target: _Target, findings: Findings, situation: Reading) -> Verdict
         why = _why_not(target, findings, situation)
         told = judged or _Judged(NOT_MEASURED, None)
         return Verdict(target.id, target.told, told.measured, "unmeasured", _joined((*told.gaps, *told.remarks, *why)))
-    outcome: Outcome = "missed" if not judged.meets else "unmeasured" if judged.gaps else "met"
-    return Verdict(target.id, target.told, judged.measured, outcome, _joined((*judged.gaps, *judged.remarks)))
+    unreached = set(target.stages) & set(texts(situation, "unreached_stages"))
+    gaps = (*judged.gaps, *(("the last start did not come to its stage",) if unreached else ()))
+    outcome: Outcome = "missed" if not judged.meets else "unmeasured" if gaps else "met"
+    return Verdict(target.id, target.told, judged.measured, outcome, _joined((*gaps, *judged.remarks)))
 
 
 def _why_not(target: _Target, findings: Findings, situation: Reading) -> tuple[str, ...]:
@@ -120,6 +122,8 @@ def _why_not(target: _Target, findings: Findings, situation: Reading) -> tuple[s
     failed = [one for one in findings.failures if one.unit in target.units]
     if failed:
         return (failed[0].message,)
+    if set(target.stages) & set(texts(situation, "unreached_stages")):
+        return ("the last start did not come to its stage",)
     return ("its stage was skipped",) if set(target.stages) & set(texts(situation, "skipped_stages")) else ()
 
 
@@ -185,8 +189,10 @@ def _call(findings: Findings, situation: Reading) -> _Judged | None:
         failed = tuple(one.message for one in findings.failures if one.unit == unit)
         return _Judged(NOT_MEASURED, None, failed)
     sizes = [number(gpu, "total_mib") or 0 for gpu in parts(part(situation, "machine"), "gpus")]
-    gaps = (*_failed_jobs(found.failed_jobs), *_other_cards(sizes), *_elsewhere(situation))
-    remarks = () if sizes else ("without a GPU",)
+    unknown = text(part(situation, "machine"), "untold_gpu")
+    untold = (f"the size of the card is not known: {unknown}",) if unknown else ()
+    gaps = (*_failed_jobs(found.failed_jobs), *_other_cards(sizes), *untold, *_elsewhere(situation))
+    remarks = () if sizes or unknown else ("without a GPU",)
     if found.job_s is None:
         return _Judged(NOT_MEASURED, None, gaps, remarks)
     return _Judged(f"{found.job_s:.1f} s", found.job_s <= CALL_S, gaps, remarks)

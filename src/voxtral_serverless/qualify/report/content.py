@@ -22,6 +22,7 @@ ELSEWHERE = (
     "Made with an engine that is elsewhere (VLLM_BASE_URL): the machine below is the worker's, not the engine's, and nothing "
     "is known of that one's memory."
 )
+UNTOLD_GPU = "Nothing is known of the GPU that this was made on, if it was made on one: what these figures say holds for that one alone."
 ONLY_TURNS = "By windows nothing was measured: there is no aligner for the language here (ALIGNMENT_LANGUAGES brings one, docs/words.md)."
 NOTES = (
     "Rates are pooled: the errors of all calls by the words, or the seconds of speech, of all calls.",
@@ -29,7 +30,7 @@ NOTES = (
     "DER is missed, false and confused speaker time by the reference's speaker time: without a collar, overlaps scored. Beside it stands the one with 0.25 s forgiven on either side of every edge.",
     "Coverage is the time of speech that lies in turns with a text; 0.25 s at either end of a stretch are not counted, but in the strict one.",
     "The real-time factor is wall time by audio time, of all calls that run at once together; times real time is its inverse. Stages may run side by side, and so may the phases of a start: neither adds up.",
-    "The cost of an hour of audio is the machine's hourly price divided by its times real time: that of a machine which is always busy.",
+    "The cost of an hour of audio is the hourly price, of the GPUs that the engine uses, divided by the times real time: that of a machine which is always busy.",
     "Labels: those of a call that failed are counted as wrong. Verdicts compare unrounded figures; what was measured in part only is never met.",
 )
 
@@ -67,10 +68,12 @@ def _head(verdicts: Sequence[Verdict], situation: Reading) -> Iterator[Block]:
         yield Paragraph(EMBEDDED)
     elif situation.get("engine_elsewhere") is True:
         yield Paragraph(ELSEWHERE)
-    elif not parts(part(situation, "machine"), "gpus"):
-        yield Paragraph(NO_GPU)
+    elif not parts(machine := part(situation, "machine"), "gpus"):
+        yield Paragraph(UNTOLD_GPU if text(machine, "untold_gpu") else NO_GPU)
     if missing := _by_stage(texts(situation, "missing")):
         yield Paragraph(f"Not all has been measured yet: {missing} are missing. The same command goes on.")
+    if unreached := texts(situation, "unreached_stages"):
+        yield Paragraph(f"The last start ended before it came to: {', '.join(unreached)}.")
     counts = tallied(verdicts)
     yield Heading("Verdicts")
     yield Paragraph(f"{counts['met']} met, {counts['missed']} missed, {counts['unmeasured']} unmeasured.")
@@ -172,6 +175,8 @@ def _facts(situation: Reading) -> Iterator[tuple[str, str]]:
     yield "began, ended", f"{_told(situation, 'began')}, {_told(situation, 'ended')}"
     for gpu in parts(machine, "gpus"):
         yield "GPU", f"{_told(gpu, 'name')}, {number(gpu, 'total_mib')} MiB"
+    if others := count(situation, "other_gpus"):
+        yield "GPUs that the engine leaves alone", str(others)
     yield "driver", text(machine, "driver") or tables.NONE
     yield (
         "processor",

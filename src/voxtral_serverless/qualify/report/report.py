@@ -23,7 +23,7 @@ from voxtral_serverless.qualify.report.plots import plots
 from voxtral_serverless.qualify.targets import Verdict, verdicts
 from voxtral_serverless.qualify.units import Reading
 
-FORMAT = 1
+FORMAT = 2
 
 
 def write_report(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from voxtral_serverless.qualify.findings import Findings
 from voxtral_serverless.qualify.findings_accuracy import Accuracy, SpeakerErrors
 from voxtral_serverless.qualify.findings_speed import Peak
-from voxtral_serverless.qualify.findings_values import number, part, parts
+from voxtral_serverless.qualify.findings_values import number, part
 from voxtral_serverless.qualify.report.blocks import Table
 from voxtral_serverless.qualify.targets import Verdict, percent
 from voxtral_serverless.qualify.units import Reading
@@ -175,9 +175,8 @@ def peaks_table(findings: Findings, situation: Reading) -> Table:
 
 
 def card_mib(situation: Reading) -> float | None:
-    """Memory of all GPUs together; None without one."""
-    sizes = [number(gpu, "total_mib") or 0.0 for gpu in parts(part(situation, "machine"), "gpus")]
-    return sum(sizes) if any(sizes) else None
+    """Memory of all GPUs together, as their use is told, also of those that the engine leaves alone; None without one."""
+    return number(part(situation, "machine"), "all_gpus_mib") or None
 
 
 def _beside(peak: Peak, there: dict[str, float | None]) -> tuple[str, str]:
