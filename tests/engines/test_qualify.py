@@ -245,7 +245,9 @@ async def test_the_whole_of_it(vllm: str, tiny: Path, toy_python: str, tone_pipe
     assert readings["robustness/longest"]["duration_s"] == pytest.approx(9000)
     verdicts = {verdict["id"]: verdict for verdict in report["verdicts"]}
     assert {verdicts[name]["outcome"] for name in ("killed_engine", "hostile")} == {"met"}
-    assert verdicts["longest"]["remark"] in {"", "the summary is missing"}, "which takes more than the tiny Voxtral knows"
+    assert verdicts["longest"]["remark"] in {"", "the summary is missing"}, (
+        "which takes more than the tiny Voxtral knows"
+    )
     assert "not measured" not in {
         verdicts[name]["measured"] for name in ("call", "throughput", "cost", "der", "labels")
     }
