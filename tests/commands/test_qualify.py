@@ -192,7 +192,9 @@ def test_another_machines_folder_is_refused_quickly(data: Path, tmp_path: Path) 
     report = tmp_path / "report"
     report.mkdir()
     head = {"format": FORMAT, "began": "2026-11-23T08:00:00+00:00"}
-    (report / FILE).write_text(f"{json.dumps(head)}\n{json.dumps({'subject': {'version': '0.0.9'}})}\n")
+    reading = {"unit": "start/warm", "at": "2026-11-23T08:01:00+00:00", "of": {}, "reading": {"ready_s": 1.0}}
+    lines = (head, {"subject": {"version": "0.0.9"}}, reading)
+    (report / FILE).write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     began = time.monotonic()
     done = qualified(data, report, *QUICK)
     assert done.returncode == 1
