@@ -125,6 +125,25 @@ def test_embedded_engine_and_no_gpu_are_told() -> None:
     assert "without a GPU" in as_markdown({}, situation(machine={}))
 
 
+def test_what_is_not_as_usual_is_told() -> None:
+    facts = situation(
+        missing=["accuracy/two/given", "accuracy/two/free", "speed/turns/60min/8"], unreached_stages=["robustness"],
+        plans=["turns"], settings={"vllm_extra_args": "--quantization fp8", "max_requests": 64}, other_gpus=1,
+    )  # fmt: skip
+    told = Tags(as_html(readings(), facts)).text
+    assert "2 of accuracy, 1 of speed are missing" in told
+    assert "ended before it came to: robustness." in told
+    assert "By windows nothing was measured" in told
+    assert "VLLM_EXTRA_ARGS=--quantization fp8" in told
+    assert "MAX_REQUESTS" not in told, "it is as it comes"
+    assert "GPUs that the engine leaves alone" in told
+    usual = Tags(as_html(readings(), situation())).text
+    for words in ("are missing", "ended before", "By windows nothing", "leaves alone"):
+        assert words not in usual
+    assert "an engine that is elsewhere" in as_markdown({}, situation(engine_elsewhere=True))
+    assert "Nothing is known of the GPU" in as_markdown({}, situation(machine={"untold_gpu": "it is silent"}))
+
+
 def test_files_take_the_place_of_older_ones(tmp_path: Path) -> None:
     folder = tmp_path / "report"
     folder.mkdir()

@@ -1,6 +1,7 @@
 """The models that an examination finds: their commits, and in which order they are asked for."""
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from tests.engine.test_weights import model
 from tests.fakes.hub import Hosted, Hub, own_home, running_hub, write
 from tests.transcription.test_aligner_models import FILES
 from voxtral_serverless.diarization import models as pyannote_models
+from voxtral_serverless.engine.machine import Gpu
 from voxtral_serverless.errors import EngineUnavailable, ModelUnavailable
-from voxtral_serverless.qualify.situation import find_models
+from voxtral_serverless.qualify.situation import find_models, look_around, on_used_gpus
+from voxtral_serverless.qualify.situation import machine as described_machine
 from voxtral_serverless.settings import Settings, load_settings
 from voxtral_serverless.transcription import aligner_models
 
@@ -101,3 +104,16 @@ async def test_folders_have_no_commit_and_what_is_elsewhere_none_that_we_know(tm
         "diarization": None,
         "alignment": {"name": "fr: aligner", "revision": None},
     }
+
+
+async def test_card_and_price_are_those_of_the_gpus_that_the_engine_uses() -> None:
+    """The small model takes one of two cards; what nvidia-smi tells of their use is of both."""
+    cards = (Gpu("NVIDIA L4", 23_034, 22_000), Gpu("NVIDIA H100 80GB HBM3", 81_559, 80_000))
+    alone = await look_around(load_settings(engine="embedded"))
+    both = replace(alone, engine="vllm", gpus=cards, machine=described_machine(cards))
+    used = await on_used_gpus(load_settings(engine="vllm"), both)
+    assert (used.gpus, used.other_gpus) == (cards[:1], 1)
+    assert used.machine["gpus"] == [{"name": "NVIDIA L4", "total_mib": 23_034}]
+    assert used.machine["all_gpus_mib"] == 23_034 + 81_559
+    assert used.machine["untold_gpu"] is None
+    assert await on_used_gpus(load_settings(engine="embedded"), alone) is alone
